@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The log: one line an event on stderr, in text (with <N> priorities where
+ * journald reads it, see sd-daemon(3)) or as a JSON object.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The values are syslog(3)'s. */
+enum log_level {
+	LOG_LEVEL_ERROR = 3,
+	LOG_LEVEL_WARNING = 4,
+	LOG_LEVEL_INFO = 6,
+	LOG_LEVEL_DEBUG = 7,
+};
+
+/* What an event is about. */
+enum log_kind {
+	LOG_LIFECYCLE,
+	LOG_CONNECTION,
+	LOG_DELIVERY,
+	LOG_JOURNAL,
+	LOG_STATISTICS,
+};
+
+enum log_format {
+	LOG_FORMAT_TEXT,
+	LOG_FORMAT_JSON,
+};
+
+/* Name of this program in each line; borrowed for good. Before this: "tidegate", info, text. */
+void log_open(const char *program, enum log_level level, enum log_format format);
+
+/* Would a line of this level be written? */
+bool log_enabled(enum log_level level);
+
+/* Write one line. Control characters in the text are escaped. errno is kept. */
+__attribute__((format(printf, 3, 4))) void log_write(
+    enum log_level level, enum log_kind kind, const char *format, ...);
+
+#define log_error(kind, ...)   log_write(LOG_LEVEL_ERROR, kind, __VA_ARGS__)
+#define log_warning(kind, ...) log_write(LOG_LEVEL_WARNING, kind, __VA_ARGS__)
+#define log_info(kind, ...)    log_write(LOG_LEVEL_INFO, kind, __VA_ARGS__)
+#define log_debug(kind, ...)   log_write(LOG_LEVEL_DEBUG, kind, __VA_ARGS__)
+
+/* State of one place that may repeat itself; zero-initialised is valid. */
+struct log_repeat {
+	int64_t quiet_until_ms;
+	uint64_t suppressed_count;
+};
+
+/*
+ * As log_write(), but at most one line a minute for each struct log_repeat; the
+ * next line that is written tells how many were left out.
+ */
+__attribute__((format(printf, 5, 6))) void log_repeated(struct log_repeat *r,
+    int64_t now_ms, enum log_level level, enum log_kind kind, const char *format, ...);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes as text. Runs for each record that tidegate-dump lists: what is plain already
+ * is copied in runs.
+ */
+#include "text.h"
+
+#include <string.h>
+
+#include "err.h"
+
+size_t
+text_utf8_next(const void *data, size_t size, uint32_t *code)
+{
+	static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
+	const uint8_t *p = data;
+	size_t length;
+	uint32_t c;
+
+	if (size == 0)
+		return 0;
+	if (p[0] < 0x80) {
+		*code = p[0];
+		return 1;
+	}
+	if (p[0] >= 0xc2 && p[0] < 0xe0) {
+		length = 2;
+		c = p[0] & 0x1fU;
+	} else if (p[0] >= 0xe0 && p[0] < 0xf0) {
+		length = 3;
+		c = p[0] & 0x0fU;
+	} else if (p[0] >= 0xf0 && p[0] < 0xf5) {
+		length = 4;
+		c = p[0] & 0x07U;
+	} else {
+		return 0;
+	}
+	if (length > size)
+		return 0;
+	for (size_t i = 1; i < length; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (p[i] & 0x3fU);
+	}
+	if (c < smallest[length] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+		return 0;
+	*code = c;
+	return length;
+}
+
+bool
+text_is_utf8(const void *data, size_t size)
+{
+	const uint8_t *p = data;
+
+	for (size_t i = 0; i < size;) {
+		uint32_t code;
+		size_t length = text_utf8_next(p + i, size - i, &code);
+
+		if (length == 0)
+			return false;
+		i += length;
+	}
+	return true;
+}
+
+/* Unicode's control, format, separator and tag characters, and noncharacters. */
+static bool
+is_plain(uint32_t c)
+{
+	static const struct {
+		uint32_t first, last;
+	} special[] = {
+	    {0x0000, 0x001f},
+	    {'\\', '\\'},
+	    {0x007f, 0x009f},
+	    {0x00ad, 0x00ad},
+	    {0x061c, 0x061c},
+	    {0x115f, 0x1160},
+	    {0x180e, 0x180e},
+	    {0x200b, 0x200f},
+	    {0x2028, 0x202e},
+	    {0x2060, 0x206f},
+	    {0xe000, 0xf8ff},
+	    {0xfdd0, 0xfdef},
+	    {0xfeff, 0xfeff},
+	    {0xfff0, 0xfffb},
+	    {0xe0000, 0xe0fff},
+	    {0xf0000, 0x10ffff},
+	};
+
+	for (size_t i = 0; i < sizeof(special) / sizeof(special[0]); i++) {
+		if (c >= special[i].first && c <= special[i].last)
+			return false;
+	}
+	return (c & 0xfffe) != 0xfffe;
+}
+
+static int
+append_escaped(struct buffer *out, uint32_t c)
+{
+	switch (c) {
+	case '\\':
+		return buffer_append(out, "\\\\", 2);
+	case '\n':
+		return buffer_append(out, "\\n", 2);
+	case '\r':
+		return buffer_append(out, "\\r", 2);
+	case '\t':
+		return buffer_append(out, "\\t", 2);
+	default:
+		break;
+	}
+	if (c < 0x80)
+		return buffer_printf(out, "\\x%02x", (unsigned)c);
+	if (c < 0x10000)
+		return buffer_printf(out, "\\u%04x", (unsigned)c);
+	return buffer_printf(out, "\\U%08x", (unsigned)c);
+}
+
+/* How many bytes from the start can be shown as they are. */
+static size_t
+plain_run(const uint8_t *p, size_t size)
+{
+	size_t i = 0;
+
+	while (i < size) {
+		uint32_t code;
+		size_t length;
+
+		if (p[i] >= 0x20 && p[i] < 0x7f && p[i] != '\\') {
+			i++;
+			continue;
+		}
+		length = text_utf8_next(p + i, size - i, &code);
+		if (length == 0 || !is_plain(code))
+			break;
+		i += length;
+	}
+	return i;
+}
+
+int
+text_append_safe(struct buffer *out, const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	size_t i = 0;
+
+	while (i < size) {
+		size_t length = plain_run(p + i, size - i);
+		uint32_t code;
+		int err;
+
+		if (length > 0) {
+			err = buffer_append(out, p + i, length);
+		} else {
+			length = text_utf8_next(p + i, size - i, &code);
+			if (length > 0)
+				err = append_escaped(out, code);
+			else
+				err = buffer_printf(out, "\\x%02x", p[i]);
+			length = length > 0 ? length : 1;
+		}
+		if (err != 0)
+			return err;
+		i += length;
+	}
+	return 0;
+}
+
+int
+text_append_base64(struct buffer *out, const void *data, size_t size)
+{
+	static const char digits[] =
+	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	const uint8_t *p = data;
+	int err = buffer_reserve(out, (size + 2) / 3 * 4);
+
+	if (err != 0)
+		return err;
+	for (size_t i = 0; i < size; i += 3) {
+		size_t left = size - i;
+		uint32_t group = (uint32_t)p[i] << 16;
+		char four[4];
+
+		if (left > 1)
+			group |= (uint32_t)p[i + 1] << 8;
+		if (left > 2)
+			group |= p[i + 2];
+		four[0] = digits[group >> 18];
+		four[1] = digits[group >> 12 & 63];
+		four[2] = left > 1 ? digits[group >> 6 & 63] : '=';
+		four[3] = left > 2 ? digits[group & 63] : '=';
+		memcpy(out->data + out->size, four, sizeof(four));
+		out->size += sizeof(four);
+	}
+	return 0;
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "log.h"
+
+/* stderr goes into a file that is gone already; what is in it is read back. */
+struct capture {
+	FILE *file;
+	int saved_fd;
+	char text[65536];
+};
+
+static int
+capture_setup(void **state)
+{
+	struct capture *c = calloc(1, sizeof(*c));
+
+	if (c == NULL)
+		return -1;
+	unsetenv("JOURNAL_STREAM");
+	c->file = tmpfile();
+	c->saved_fd = dup(STDERR_FILENO);
+	if (c->file == NULL || c->saved_fd < 0 ||
+	    dup2(fileno(c->file), STDERR_FILENO) < 0)
+		return -1;
+	*state = c;
+	return 0;
+}
+
+static int
+capture_teardown(void **state)
+{
+	struct capture *c = *state;
+
+	log_open("tidegate", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	(void)dup2(c->saved_fd, STDERR_FILENO);
+	(void)close(c->saved_fd);
+	(void)fclose(c->file);
+	free(c);
+	return 0;
+}
+
+/* All that was logged since the last call. */
+static const char *
+captured(struct capture *c)
+{
+	size_t length;
+
+	rewind(c->file);
+	length = fread(c->text, 1, sizeof(c->text) - 1, c->file);
+	c->text[length] = '\0';
+	assert_int_equal(ftruncate(fileno(c->file), 0), 0);
+	rewind(c->file);
+	return c->text;
+}
+
+static void
+text_line_has_time_level_program_kind_and_text(void **state)
+{
+	const char *line;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_warning(LOG_DELIVERY, "route \"%s\" is held", "default");
+	line = captured(*state);
+	assert_int_equal(line[10], 'T');
+	assert_int_equal(line[23], 'Z');
+	assert_string_equal(
+	    line + 24, " warning tidegate-test: delivery: route \"default\" is held\n");
+}
+
+static void
+journald_gets_a_priority_in_place_of_the_time(void **state)
+{
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	setenv("JOURNAL_STREAM", "8:1234", 1);
+	log_error(LOG_JOURNAL, "full");
+	unsetenv("JOURNAL_STREAM");
+	assert_string_equal(captured(*state), "<3>tidegate-test: journal: full\n");
+}
+
+static void
+json_line_has_every_field(void **state)
+{
+	json_error_t error;
+	const char *line;
+	json_t *object;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	log_info(LOG_CONNECTION, "a \"quoted\" word, \xff and ü");
+	line = captured(*state);
+	assert_int_equal(line[strlen(line) - 1], '\n');
+	object = json_loads(line, 0, &error);
+	assert_non_null(object);
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "level")), "info");
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "kind")), "connection");
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "worker")), "tidegate-test");
+	assert_string_equal(json_string_value(json_object_get(object, "text")),
+	    "a \"quoted\" word, \\xff and ü");
+	assert_int_equal(
+	    strlen(json_string_value(json_object_get(object, "time"))), 24);
+	json_decref(object);
+}
+
+static void
+lower_levels_are_left_out(void **state)
+{
+	log_open("tidegate-test", LOG_LEVEL_WARNING, LOG_FORMAT_TEXT);
+	log_info(LOG_LIFECYCLE, "not seen");
+	log_debug(LOG_LIFECYCLE, "not seen");
+	assert_string_equal(captured(*state), "");
+	assert_false(log_enabled(LOG_LEVEL_INFO));
+	assert_true(log_enabled(LOG_LEVEL_ERROR));
+}
+
+static void
+control_characters_stay_on_one_line(void **state)
+{
+	const char *line;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_info(LOG_LIFECYCLE, "a\nb\x1b[2J");
+	line = captured(*state);
+	assert_non_null(strstr(line, "a\\nb\\x1b[2J\n"));
+	assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
+}
+
+static void
+long_text_is_cut_with_a_mark(void **state)
+{
+	static char text[10000];
+	const char *line;
+
+	memset(text, 'x', sizeof(text) - 1);
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_info(LOG_LIFECYCLE, "%s", text);
+	line = captured(*state);
+	assert_true(strlen(line) > 1500 && strlen(line) < 2200);
+	assert_string_equal(line + strlen(line) - 5, "x...\n");
+}
+
+static void
+errno_is_kept(void **state)
+{
+	(void)state;
+	errno = EXDEV;
+	log_info(LOG_LIFECYCLE, "text");
+	assert_int_equal(errno, EXDEV);
+}
+
+static void
+repeated_event_is_limited_and_counted(void **state)
+{
+	struct log_repeat r = {0};
+	const char *line;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	for (int i = 0; i < 10; i++)
+		log_repeated(
+		    &r, 1000 + i, LOG_LEVEL_WARNING, LOG_CONNECTION, "try %d", i);
+	line = captured(*state);
+	assert_non_null(strstr(line, "connection: try 0\n"));
+	assert_null(strstr(line, "try 1"));
+	log_repeated(&r, 60999, LOG_LEVEL_WARNING, LOG_CONNECTION, "early");
+	assert_string_equal(captured(*state), "");
+	log_repeated(&r, 61000, LOG_LEVEL_WARNING, LOG_CONNECTION, "later");
+	assert_non_null(strstr(captured(*state), "later (10 more were left out)\n"));
+	log_repeated(&r, 121000, LOG_LEVEL_WARNING, LOG_CONNECTION, "again");
+	assert_non_null(strstr(captured(*state), "again\n"));
+}
+
+#define CAPTURED(f) cmocka_unit_test_setup_teardown(f, capture_setup, capture_teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    CAPTURED(text_line_has_time_level_program_kind_and_text),
+	    CAPTURED(journald_gets_a_priority_in_place_of_the_time),
+	    CAPTURED(json_line_has_every_field),
+	    CAPTURED(lower_levels_are_left_out),
+	    CAPTURED(control_characters_stay_on_one_line),
+	    CAPTURED(long_text_is_cut_with_a_mark),
+	    CAPTURED(errno_is_kept),
+	    CAPTURED(repeated_event_is_limited_and_counted),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
