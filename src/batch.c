@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The stored form of a batch: header, checksum, compression.
+ *
+ * Invariant: nothing that stands in a header is believed before the checksum over the
+ * whole value has proved it, so a damaged size never makes anybody allocate.
+ */
+#include "batch.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+#include <zstd.h>
+
+#include "err.h"
+
+#define ZSTD_LEVEL 1 /* facts: 0.3 µs a record; higher levels gain a few percent */
+
+#define FLAG_SYNCHRONISED 1U
+
+enum offset {
+	AT_VERSION = 0,
+	AT_CODEC = 1,
+	AT_FLAGS = 2,
+	AT_COUNT = 4,
+	AT_CHECKSUM = 8,
+	AT_BODY_BYTES = 12,
+	AT_BASE_SEQ = 16,
+	AT_BOOT_ID = 24,
+	AT_BOOT_MS = 40,
+	AT_REAL_MS = 48,
+};
+
+struct batch_coder {
+	ZSTD_CCtx *compressor;
+	ZSTD_DCtx *decompressor;
+};
+
+static void
+put(uint8_t *to, size_t width, uint64_t value)
+{
+	for (size_t i = 0; i < width; i++)
+		to[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t
+get(const uint8_t *from, size_t width)
+{
+	uint64_t value = 0;
+
+	for (size_t i = width; i > 0; i--)
+		value = value << 8 | from[i - 1];
+	return value;
+}
+
+static uint32_t
+checksum(const uint8_t *data, size_t size)
+{
+	static const uint8_t zero[AT_BODY_BYTES - AT_CHECKSUM];
+	uLong crc = crc32_z(0, data, AT_CHECKSUM);
+
+	crc = crc32_z(crc, zero, sizeof(zero));
+	return (uint32_t)crc32_z(crc, data + AT_BODY_BYTES, size - AT_BODY_BYTES);
+}
+
+int
+batch_coder_open(struct batch_coder **out)
+{
+	struct batch_coder *c = calloc(1, sizeof(*c));
+
+	*out = NULL;
+	if (c == NULL)
+		return ERR_NOMEM;
+	c->compressor = ZSTD_createCCtx();
+	c->decompressor = ZSTD_createDCtx();
+	if (c->compressor == NULL || c->decompressor == NULL) {
+		batch_coder_close(c);
+		return ERR_NOMEM;
+	}
+	*out = c;
+	return 0;
+}
+
+void
+batch_coder_close(struct batch_coder *c)
+{
+	if (c == NULL)
+		return;
+	(void)ZSTD_freeCCtx(c->compressor); /* never fails */
+	(void)ZSTD_freeDCtx(c->decompressor);
+	free(c);
+}
+
+/* Sets *is_smaller; without it, out holds the header's room alone. */
+static int
+compress_body(
+    struct batch_coder *c, struct bytes body, struct buffer *out, bool *is_smaller)
+{
+	size_t bound = ZSTD_compressBound(body.size);
+	size_t size;
+	int err;
+
+	*is_smaller = false;
+	if (ZSTD_isError(bound))
+		return ERR_TOOLARGE;
+	err = buffer_reserve(out, bound);
+	if (err != 0)
+		return err;
+	size = ZSTD_compressCCtx(c->compressor, out->data + out->size, bound, body.data,
+	    body.size, ZSTD_LEVEL);
+	if (ZSTD_isError(size))
+		return ERR_NOMEM; /* the room suffices, so nothing else can be wrong */
+	if (size < body.size) {
+		*is_smaller = true;
+		out->size += size;
+	}
+	return 0;
+}
+
+int
+batch_encode(struct batch_coder *c, enum batch_codec codec, struct bytes body,
+    struct batch_header *h, struct buffer *out)
+{
+	bool is_smaller = false;
+	int err;
+
+	if (body.size > UINT32_MAX)
+		return ERR_TOOLARGE;
+	buffer_clear(out);
+	err = buffer_reserve(out, BATCH_HEADER_BYTES);
+	if (err != 0)
+		return err;
+	memset(out->data, 0, BATCH_HEADER_BYTES);
+	out->size = BATCH_HEADER_BYTES;
+	if (codec == BATCH_CODEC_ZSTD) {
+		err = compress_body(c, body, out, &is_smaller);
+		if (err != 0)
+			return err;
+	}
+	if (!is_smaller) {
+		err = buffer_append(out, body.data, body.size);
+		if (err != 0)
+			return err;
+	}
+	h->codec = is_smaller ? BATCH_CODEC_ZSTD : BATCH_CODEC_NONE;
+	h->body_bytes = (uint32_t)body.size;
+	return 0;
+}
+
+void
+batch_seal(const struct batch_header *h, struct buffer *out)
+{
+	uint8_t *p = out->data;
+
+	put(p + AT_VERSION, 1, BATCH_VERSION);
+	put(p + AT_CODEC, 1, h->codec);
+	put(p + AT_FLAGS, 2, h->synchronised ? FLAG_SYNCHRONISED : 0);
+	put(p + AT_COUNT, 4, h->count);
+	put(p + AT_BODY_BYTES, 4, h->body_bytes);
+	put(p + AT_BASE_SEQ, 8, h->base_seq);
+	memcpy(p + AT_BOOT_ID, h->boot_id, sizeof(h->boot_id));
+	put(p + AT_BOOT_MS, 8, h->boot_ms);
+	put(p + AT_REAL_MS, 8, h->real_ms);
+	put(p + AT_CHECKSUM, 4, checksum(p, out->size));
+}
+
+static int
+decode_header(const uint8_t *p, size_t size, uint64_t base_seq, struct batch_header *h)
+{
+	if (size < BATCH_HEADER_BYTES || get(p + AT_CHECKSUM, 4) != checksum(p, size))
+		return ERR_CORRUPT;
+	if (p[AT_VERSION] > BATCH_VERSION)
+		return ERR_VERSION;
+	if (p[AT_VERSION] != BATCH_VERSION || p[AT_CODEC] > BATCH_CODEC_ZSTD)
+		return ERR_CORRUPT;
+	h->codec = (enum batch_codec)p[AT_CODEC];
+	h->synchronised = (get(p + AT_FLAGS, 2) & FLAG_SYNCHRONISED) != 0;
+	h->count = (uint32_t)get(p + AT_COUNT, 4);
+	h->body_bytes = (uint32_t)get(p + AT_BODY_BYTES, 4);
+	h->base_seq = get(p + AT_BASE_SEQ, 8);
+	memcpy(h->boot_id, p + AT_BOOT_ID, sizeof(h->boot_id));
+	h->boot_ms = get(p + AT_BOOT_MS, 8);
+	h->real_ms = get(p + AT_REAL_MS, 8);
+	if (h->count == 0 || h->base_seq != base_seq)
+		return ERR_CORRUPT;
+	return 0;
+}
+
+static int
+decompress_body(
+    struct batch_coder *c, struct bytes stored, size_t size, struct buffer *body)
+{
+	size_t got;
+
+	/* zstd's own header must agree before the room is taken. */
+	if (ZSTD_getFrameContentSize(stored.data, stored.size) != size)
+		return ERR_CORRUPT;
+	buffer_clear(body);
+	if (buffer_reserve(body, size) != 0)
+		return ERR_NOMEM;
+	got = ZSTD_decompressDCtx(
+	    c->decompressor, body->data, size, stored.data, stored.size);
+	if (ZSTD_isError(got) || got != size)
+		return ERR_CORRUPT;
+	body->size = size;
+	return 0;
+}
+
+int
+batch_decode(struct batch_coder *c, struct bytes data, uint64_t base_seq,
+    struct batch_header *h, struct buffer *body)
+{
+	const uint8_t *p = data.data;
+	struct batch_header found;
+	struct bytes stored;
+	int err = decode_header(p, data.size, base_seq, &found);
+
+	if (err != 0)
+		return err;
+	stored = (struct bytes){p + BATCH_HEADER_BYTES, data.size - BATCH_HEADER_BYTES};
+	switch (found.codec) {
+	case BATCH_CODEC_NONE:
+		if (stored.size != found.body_bytes)
+			return ERR_CORRUPT;
+		buffer_clear(body);
+		err = buffer_append(body, stored.data, stored.size);
+		break;
+	case BATCH_CODEC_ZSTD:
+		err = decompress_body(c, stored, found.body_bytes, body);
+		break;
+	}
+	if (err == 0)
+		*h = found;
+	return err;
+}
