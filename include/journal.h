@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal: every message that was accepted and is not yet delivered, on disk.
+ *
+ * It is an LMDB environment (data.mdb, lock.mdb; mdb_stat and mdb_copy work on it)
+ * with these named databases:
+ *
+ *   log   u64 base sequence, big-endian -> a batch (batch.h)
+ *   dead  u64 sequence, big-endian, then the route name -> a dead letter (record.h)
+ *   gaps  u64 first sequence, big-endian -> 24 bytes, little-endian:
+ *         u64 count, u64 time (ms since the epoch), u32 reason (enum
+ *         journal_gap_reason), u32 zero. "Removed without Kafka's confirmation".
+ *         (Big-endian keys, because MDB_INTEGERKEY compares only the lower half of a
+ *         u64 where size_t has 32 bits.)
+ *   meta  name -> value, numbers little-endian:
+ *         "format"        u32, 1
+ *         "uuid"          16 bytes: identity of this journal, RFC 9562 version 4
+ *         "parent"        16 bytes: the journal this one was copied from, if any
+ *         "gateway"       the gateway id
+ *         "machine"       machine-id(5), or empty where there is none
+ *         "next"          u64, the sequence number that the next record will get
+ *         "max_bytes"     u64, as the last writer was configured
+ *         "ack/ROUTE"     u64, the last sequence number up to which ROUTE owes nothing
+ *         "subscriptions" u32 next identifier, then for each: u32 identifier,
+ *                         u16 length, the filter
+ *
+ * Beside it: ingest.lock and forward.lock, held with flock(2) by the one process
+ * of each role, and, where the file system has no fallocate(2), ballast: 1 MiB that
+ * is given up when truncating meets a full disk. Nobody opens LMDB's own files:
+ * closing lock.mdb a second time within a process would drop LMDB's lock (facts:
+ * POSIX record locks). data.mdb is never shorter than its pages, so that a shorter
+ * one can be told to be damaged before the map is touched (SIGBUS).
+ *
+ * Sequence numbers start at 1, are dense, and are never used again, also after the
+ * journal ran empty: "next" is written in the transaction that appends.
+ *
+ * A commit has returned means: the batch pages and the meta page are on disk (plain
+ * LMDB mode: no MDB_NOSYNC, MDB_NOMETASYNC, MDB_WRITEMAP). A crash leaves the state
+ * after some commit that had returned or was under way; never a part of one.
+ *
+ * Room. The map is max_bytes + dead_max_bytes + a reserve (at least 1 MiB, 1 % of
+ * max_bytes, four times the largest record). An append is refused once the pages in
+ * use (last page less those that can be used again) would pass max_bytes plus what
+ * dead letters take; the file grows only into blocks that fallocate(2) has taken, 1
+ * MiB beyond the end always among them. So truncating works on a full journal and a
+ * full disk; if LMDB still answers MDB_MAP_FULL the batch is made smaller, then the
+ * map grows by 1 MiB, which other processes adopt.
+ *
+ * Threads: none. One process may hold a journal open once only (LMDB's rule).
+ */
+#ifndef JOURNAL_H
+#define JOURNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "batch.h"
+#include "buffer.h"
+#include "record.h"
+
+#define JOURNAL_FORMAT 1
+
+struct journal;
+
+enum journal_role {
+	JOURNAL_INGEST,  /* appends; holds ingest.lock; makes a journal that is not there */
+	JOURNAL_FORWARD, /* acknowledges, buries, truncates; holds forward.lock; likewise */
+	JOURNAL_LOOK,    /* reads only; any number, beside the others */
+};
+
+struct journal_options {
+	const char *directory;   /* must exist */
+	const char *gateway_id;  /* not used by JOURNAL_LOOK */
+	uint64_t max_bytes;      /* not used by JOURNAL_LOOK, as are the rest */
+	uint64_t dead_max_bytes;
+	enum batch_codec codec;
+	bool preallocate;        /* take all of the room on disk now */
+	int64_t lock_wait_ms;    /* how long to wait for another holder of the role */
+};
+
+/*
+ * Open the journal for a role.
+ *
+ * Ownership: options is borrowed for the call. *out is the caller's; NULL on failure.
+ * Errors:    ERR_LOCKED (another process has this role), ERR_IDENTITY (another
+ *            gateway's journal, or made on another machine: "tidegate-admin adopt"),
+ *            ERR_VERSION, ERR_CORRUPT, ERR_NOTFOUND (no such directory; for
+ *            JOURNAL_LOOK also: no journal in it), ERR_NOMEM (also: the address space
+ *            cannot map max_bytes), ERR_FULL, ERR_IO. Each is logged with its cause.
+ */
+int journal_open(struct journal **out, enum journal_role role,
+    const struct journal_options *options);
+
+void journal_close(struct journal *j);
+
+/* What stays the same while it is open. */
+struct journal_identity {
+	uint8_t uuid[16];
+	uint8_t parent[16]; /* all zero: none */
+	char gateway_id[65];
+	char machine_id[33];
+};
+
+/* Borrowed; valid until journal_close(). */
+const struct journal_identity *journal_identity(const struct journal *j);
+
+/* "xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx" and an end mark. */
+void journal_uuid_text(const uint8_t uuid[16], char text[37]);
+
+/* ---- appending: JOURNAL_INGEST ---- */
+
+/*
+ * Take a record into the commit that is being gathered. Nothing is on disk yet. A
+ * record whose stored form is larger than max_bytes / 16 can never fit: a gap marker
+ * is staged in its place, which takes a sequence number and is counted and logged.
+ *
+ * Ownership: r is borrowed for the call.
+ * Errors:    ERR_NOMEM, not staged.
+ */
+int journal_stage(struct journal *j, const struct record *r);
+
+/* Records (and gap markers) staged, and their encoded bytes. */
+size_t journal_staged_count(const struct journal *j);
+size_t journal_staged_bytes(const struct journal *j);
+
+/*
+ * Write all that is staged, in one transaction. When this returns 0 it is on disk.
+ * When it fails nothing was written. Either way nothing is staged any more: after a
+ * failure the MQTT broker has to send it again.
+ *
+ * Errors:    ERR_FULL (journal or disk), ERR_IO, ERR_CORRUPT, ERR_NOMEM.
+ */
+int journal_commit(struct journal *j);
+
+/* Forget what is staged. */
+void journal_unstage(struct journal *j);
+
+/*
+ * How many bytes may still be appended, by the rule above and the disk's own free
+ * space. 0: full. Reads the environment; not for every message.
+ */
+int journal_room(struct journal *j, uint64_t *bytes);
+
+/*
+ * The subscriptions that the broker was asked for. An identifier stands for one
+ * unbroken subscription and is never used again for another.
+ */
+struct journal_subscription {
+	uint32_t id; /* 0: asked for, but not known to be granted */
+	char *filter;
+};
+
+struct journal_subscriptions {
+	struct journal_subscription *list; /* by rising id */
+	size_t count;
+	uint32_t next_id; /* at least 1 */
+};
+
+/* Ownership: *out is the caller's; release with journal_subscriptions_fini(). */
+int journal_subscriptions_load(struct journal *j, struct journal_subscriptions *out);
+int journal_subscriptions_save(struct journal *j, const struct journal_subscriptions *s);
+void journal_subscriptions_fini(struct journal_subscriptions *s);
+
+/* ---- reading: every role ---- */
+
+/* A batch, copied out of the journal: it stays valid as long as its owner wants. */
+struct journal_batch {
+	struct batch_header header;
+	uint64_t base_seq;
+	uint64_t end_seq;   /* one past the last; known for a damaged batch as well */
+	struct buffer body; /* decoded; for record_decode() */
+};
+
+void journal_batch_fini(struct journal_batch *b);
+
+/*
+ * Read the first batch that holds from_seq or anything behind it. The read
+ * transaction is closed again when this returns (a long one would keep LMDB from
+ * using pages again).
+ *
+ * Ownership: b is the caller's, zero-initialised or used before.
+ * Errors:    ERR_NOTFOUND (no record at from_seq or behind: up to b->end_seq, the next
+ *            sequence number, nothing is owed), ERR_CORRUPT or ERR_VERSION
+ *            (b->base_seq and end_seq tell the range that cannot be read; go on with
+ *            end_seq), ERR_NOMEM, ERR_IO.
+ */
+int journal_read(struct journal *j, uint64_t from_seq, struct journal_batch *b);
+
+enum journal_gap_reason {
+	JOURNAL_GAP_TOO_LARGE = 1, /* a message larger than the journal can hold */
+	JOURNAL_GAP_DAMAGED = 2,
+	JOURNAL_GAP_DROPPED_OLDEST = 3,
+	JOURNAL_GAP_DROPPED_NEWEST = 4,
+	JOURNAL_GAP_OPERATOR = 5,
+};
+
+const char *journal_gap_reason_str(enum journal_gap_reason reason);
+
+struct journal_gap {
+	uint64_t first_seq;
+	uint64_t count;
+	uint64_t at_ms;
+	enum journal_gap_reason reason;
+};
+
+/* The first gap that begins at from_seq or behind. Errors: ERR_NOTFOUND, ERR_IO. */
+int journal_gap_read(struct journal *j, uint64_t from_seq, struct journal_gap *gap);
+
+/* A dead letter, copied out. value is for dead_letter_decode(). */
+struct journal_dead {
+	uint64_t seq;
+	struct buffer route; /* NUL-terminated; the mark is not counted in size */
+	struct buffer value;
+};
+
+void journal_dead_fini(struct journal_dead *d);
+
+/*
+ * The first dead letter behind (d->seq, d->route) as d holds them; start with d
+ * zero-initialised. Errors: ERR_NOTFOUND (no more), ERR_CORRUPT, ERR_NOMEM, ERR_IO.
+ */
+int journal_dead_next(struct journal *j, struct journal_dead *d);
+
+struct journal_route_stat {
+	char *name;
+	uint64_t acked_seq;
+};
+
+struct journal_stat {
+	uint64_t first_seq;   /* of the oldest record kept; next_seq when none is */
+	uint64_t next_seq;
+	uint64_t acked_seq;   /* the smallest over the routes; 0 when there are none */
+	uint64_t records;     /* not yet acknowledged by every route (gaps in it count) */
+	uint64_t used_bytes;  /* pages in use */
+	uint64_t file_bytes;  /* end of data.mdb */
+	uint64_t max_bytes;   /* as the last writer was configured */
+	uint64_t map_bytes;
+	uint64_t oldest_ms;   /* arrival of the oldest batch kept; 0 when none is */
+	uint64_t dead_count;
+	uint64_t dead_bytes;
+	uint64_t gap_count;   /* markers, not records */
+	uint64_t batches;
+	struct journal_route_stat *routes;
+	size_t route_count;
+};
+
+/*
+ * Figures, without a scan: its cost does not grow with the backlog.
+ *
+ * Ownership: release *out with journal_stat_fini().
+ */
+int journal_stat(struct journal *j, struct journal_stat *out);
+void journal_stat_fini(struct journal_stat *s);
+
+/* ---- draining: JOURNAL_FORWARD ---- */
+
+/*
+ * Say which routes there are. A route that is new starts where the slowest of the
+ * known ones stands (with none known: at the oldest record kept); one that is not
+ * named any more is forgotten.
+ *
+ * acked_seq: out, count numbers, in the order of names.
+ */
+int journal_routes_set(struct journal *j, const char *const names[], size_t count,
+    uint64_t acked_seq[]);
+
+/*
+ * Record that each route owes nothing up to and including acked_seq (in the order
+ * of journal_routes_set(); a number below the stored one is ignored), and delete the
+ * batches that every route is past: at most a bounded number in one transaction.
+ *
+ * more:      out, true when batches are left that may be deleted: call again.
+ * Errors:    ERR_FULL, ERR_IO: nothing changed, try again later.
+ */
+int journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more);
+
+/*
+ * Put a record into dead, on disk when this returns 0. Acknowledge it only then. A
+ * letter that is already there is left as it is.
+ *
+ * Errors:    ERR_FULL (dead_max_bytes is used up, or the disk), ERR_IO.
+ */
+int journal_bury(struct journal *j, uint64_t seq, const char *route,
+    const struct dead_letter *letter);
+
+/* ---- housekeeping ---- */
+
+/* Free the reader slots of processes that are gone. At start and each minute. */
+int journal_readers_check(struct journal *j);
+
+/*
+ * The ways out of ERR_IDENTITY, for tidegate-admin. Both need every other process
+ * off the journal (they take both locks) and write this machine and gateway_id (NULL:
+ * it stays as it is).
+ * adopt keeps the UUID: the journal was moved. new_identity gives a new one and
+ * records the old as parent: this is a copy, and the other one lives on.
+ */
+int journal_adopt(const char *directory, const char *gateway_id);
+int journal_new_identity(const char *directory, const char *gateway_id);
+
+#endif

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Blocks for data.mdb.
+ *
+ * Invariant: after disk_take(end) has returned 0, pages up to end and one step beyond
+ * can be written without the file system being asked for more. The file's size says
+ * how far that reaches, so both processes see it and it outlives them.
+ *
+ * Failure modes: without fallocate(2) (NFS, some FUSE file systems) the size is set
+ * alone and the free space is looked at; a file of one step, really written, stands
+ * in for the step beyond the end, and is given up when truncating meets a full disk.
+ */
+#include "disk.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "log.h"
+
+#define BALLAST "ballast"
+
+static int
+report(const char *what)
+{
+	int err = errno;
+
+	if (err == ENOSPC || err == EDQUOT)
+		return ERR_FULL;
+	log_error(LOG_JOURNAL, "%s: %s", what, strerror(err));
+	return err == ENOENT || err == ENOTDIR ? ERR_NOTFOUND : ERR_IO;
+}
+
+int
+disk_open(struct disk *d, const char *directory)
+{
+	*d = (struct disk){.dir_fd = -1, .fd = -1};
+	d->dir_fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return d->dir_fd < 0 ? report(directory) : ERR_OK;
+}
+
+void
+disk_close(struct disk *d)
+{
+	if (d->dir_fd >= 0)
+		(void)close(d->dir_fd); /* nothing was written through it */
+	d->dir_fd = -1;
+	d->fd = -1;
+}
+
+/* How far the file is backed by blocks: not at all, while there may be holes in it. */
+static int
+backed_bytes(const struct disk *d, uint64_t *bytes)
+{
+	struct stat st;
+
+	if (fstat(d->fd, &st) != 0)
+		return report("data.mdb");
+	*bytes = (uint64_t)st.st_size;
+	if (!d->is_plain && !d->is_checked && (uint64_t)st.st_blocks * 512 < *bytes)
+		*bytes = 0;
+	return ERR_OK;
+}
+
+int
+disk_taken_bytes(const struct disk *d, uint64_t *bytes)
+{
+	uint64_t backed = 0;
+	int rc = backed_bytes(d, &backed);
+
+	if (rc == ERR_OK)
+		*bytes = backed > DISK_STEP_BYTES ? backed - DISK_STEP_BYTES : 0;
+	return rc;
+}
+
+int
+disk_free_bytes(const struct disk *d, uint64_t *bytes)
+{
+	struct statvfs st;
+
+	if (fstatvfs(d->dir_fd, &st) != 0)
+		return report("statvfs");
+	*bytes = (uint64_t)st.f_bavail * st.f_frsize;
+	return ERR_OK;
+}
+
+bool
+disk_is_full(const struct disk *d)
+{
+	uint64_t bytes = 0;
+
+	return disk_free_bytes(d, &bytes) == ERR_OK && bytes < DISK_STEP_BYTES;
+}
+
+static int
+write_ballast(int fd)
+{
+	static const char zeros[4096];
+
+	for (uint64_t n = 0; n < DISK_STEP_BYTES; n += sizeof(zeros)) {
+		ssize_t done = write(fd, zeros, sizeof(zeros));
+
+		if (done >= 0 && (size_t)done < sizeof(zeros))
+			errno = ENOSPC;
+		if (done != (ssize_t)sizeof(zeros))
+			return report(BALLAST);
+	}
+	return fsync(fd) == 0 ? ERR_OK : report(BALLAST);
+}
+
+static int
+make_ballast(struct disk *d)
+{
+	struct stat st;
+	int fd, rc;
+
+	if (fstatat(d->dir_fd, BALLAST, &st, 0) == 0 &&
+	    (uint64_t)st.st_size == DISK_STEP_BYTES)
+		return ERR_OK;
+	fd = openat(d->dir_fd, BALLAST, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	if (fd < 0)
+		return report(BALLAST);
+	rc = write_ballast(fd);
+	(void)close(fd); /* synced, or given up below */
+	if (rc != ERR_OK)
+		(void)unlinkat(d->dir_fd, BALLAST, 0); /* a part of it is of no use */
+	return rc;
+}
+
+bool
+disk_drop_ballast(struct disk *d)
+{
+	return unlinkat(d->dir_fd, BALLAST, 0) == 0;
+}
+
+static int
+take_plain(struct disk *d, uint64_t to)
+{
+	uint64_t room = 0;
+	struct stat st;
+	int rc;
+
+	rc = make_ballast(d);
+	if (rc == ERR_OK)
+		rc = disk_free_bytes(d, &room);
+	if (rc != ERR_OK)
+		return rc;
+	if (fstat(d->fd, &st) != 0)
+		return report("data.mdb");
+	if (to <= (uint64_t)st.st_size) /* never made shorter */
+		return ERR_OK;
+	if (room < to - (uint64_t)st.st_size)
+		return ERR_FULL;
+	return ftruncate(d->fd, (off_t)to) == 0 ? ERR_OK : report("data.mdb");
+}
+
+static int
+allocate(int fd, uint64_t from, uint64_t size)
+{
+	int rc;
+
+	do
+		rc = fallocate(fd, 0, (off_t)from, (off_t)size);
+	while (rc != 0 && errno == EINTR);
+	return rc;
+}
+
+/* One step at a time where the whole cannot be had, so that nothing is left over. */
+static int
+take_blocks(struct disk *d, uint64_t from, uint64_t to)
+{
+	if (allocate(d->fd, from, to - from) == 0) {
+		d->is_checked = true;
+		return ERR_OK;
+	}
+	if (errno == EOPNOTSUPP || errno == ENOSYS) {
+		d->is_plain = true;
+		return take_plain(d, to);
+	}
+	if (errno != ENOSPC && errno != EDQUOT)
+		return report("data.mdb: fallocate");
+	while (from + DISK_STEP_BYTES < to &&
+	    allocate(d->fd, from, DISK_STEP_BYTES) == 0)
+		from += DISK_STEP_BYTES;
+	return ERR_FULL;
+}
+
+int
+disk_take(struct disk *d, uint64_t end_bytes)
+{
+	uint64_t from = 0, to;
+	int rc;
+
+	to = (end_bytes + 2 * DISK_STEP_BYTES - 1) / DISK_STEP_BYTES * DISK_STEP_BYTES;
+	rc = backed_bytes(d, &from);
+	if (rc != ERR_OK)
+		return rc;
+	if (d->is_plain)
+		return take_plain(d, to);
+	return from >= to ? ERR_OK : take_blocks(d, from, to);
+}
+
+int
+disk_sync_directory(const struct disk *d)
+{
+	return fsync(d->dir_fd) == 0 ? ERR_OK : report("journal directory");
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The journal's blocks on disk: taken before LMDB needs them, so that a full disk
+ * is met while nothing is written yet, and so that truncating finds room.
+ */
+#ifndef DISK_H
+#define DISK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Blocks are taken in steps of this size, one step beyond the end among them. */
+#define DISK_STEP_BYTES ((uint64_t)1 << 20)
+
+struct disk {
+	int dir_fd;
+	int fd; /* of data.mdb, LMDB's own: borrowed, never closed here */
+	bool is_plain;   /* the file system has no fallocate(2): a ballast file instead */
+	bool is_checked; /* data.mdb has no holes (it may have come as a sparse copy) */
+};
+
+/* Errors: ERR_NOTFOUND, ERR_IO. Logged. */
+int disk_open(struct disk *d, const char *directory);
+void disk_close(struct disk *d);
+
+/*
+ * Make sure that data.mdb has blocks, and a size, of at least end_bytes and one step
+ * more. Its size is never less than its pages, so a shorter one is damaged.
+ *
+ * Errors:    ERR_FULL, as much as there was is taken; ERR_IO (logged).
+ */
+int disk_take(struct disk *d, uint64_t end_bytes);
+
+/* Bytes of data.mdb that can be written without the disk giving more, less the step. */
+int disk_taken_bytes(const struct disk *d, uint64_t *bytes);
+
+/* Free space on the file system, as far as this user may have it. */
+int disk_free_bytes(const struct disk *d, uint64_t *bytes);
+
+/* Is there less than a step left? Tells a full disk from a broken one. */
+bool disk_is_full(const struct disk *d);
+
+/* Give the ballast file back to the disk. False: there was none. */
+bool disk_drop_ballast(struct disk *d);
+
+/* Make entries of the directory durable: LMDB does not. Errors: ERR_IO. */
+int disk_sync_directory(const struct disk *d);
+
+#endif

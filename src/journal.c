@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Opening and keeping the journal: the role's lock, the environment, identity.
+ *
+ * Invariant: a role's lock is held from before the environment is opened until after
+ * it is closed, so at most one process appends and one drains. Ours are files of our
+ * own: nobody but LMDB opens LMDB's.
+ *
+ * Failure modes: two processes make the journal at the same time: both come with the
+ * whole of it in one write transaction, and the second finds it made. A full disk does
+ * not keep a journal that is there from being opened: nothing is written then.
+ */
+#include "journal_private.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "now.h"
+
+#define MIN_RESERVE_BYTES ((uint64_t)1 << 20)
+#define LOCK_POLL_MS      20
+#define RELIEF_ATTEMPTS   8
+
+static const char *const lock_names[] = {
+    [JOURNAL_INGEST] = "ingest.lock",
+    [JOURNAL_FORWARD] = "forward.lock",
+};
+
+int
+journal_key_seq(struct bytes key, uint64_t *seq)
+{
+	if (key.size != 8)
+		return ERR_CORRUPT;
+	*seq = be64_get(key.data);
+	return ERR_OK;
+}
+
+/* ---- locks ---- */
+
+static void
+pause_ms(long ms)
+{
+	struct timespec ts = {.tv_sec = 0, .tv_nsec = ms * 1000000};
+
+	(void)nanosleep(&ts, NULL); /* cut short by a signal: only polled sooner */
+}
+
+static int
+wait_for_lock(int fd, int64_t wait_ms)
+{
+	int64_t end_ms = now_monotonic_ms() + wait_ms;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK && errno != EINTR)
+			return ERR_IO;
+		if (now_monotonic_ms() >= end_ms)
+			return ERR_LOCKED;
+		pause_ms(LOCK_POLL_MS);
+	}
+	return ERR_OK;
+}
+
+static int
+take_lock(struct journal *j, enum journal_role role, int64_t wait_ms)
+{
+	char path[4096];
+	int n, rc;
+
+	n = snprintf(path, sizeof(path), "%s/%s", j->directory, lock_names[role]);
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return ERR_INVALID;
+	j->lock_fds[role] = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (j->lock_fds[role] < 0) {
+		rc = errno == ENOENT || errno == ENOTDIR ? ERR_NOTFOUND : ERR_IO;
+		log_error(LOG_JOURNAL, "%s: %s", path, strerror(errno));
+		return rc;
+	}
+	rc = wait_for_lock(j->lock_fds[role], wait_ms);
+	if (rc == ERR_LOCKED)
+		log_error(LOG_JOURNAL, "%s: in use by another process (%s is held)",
+		    j->directory, lock_names[role]);
+	else if (rc != ERR_OK)
+		log_error(LOG_JOURNAL, "%s: %s", path, strerror(errno));
+	return rc;
+}
+
+/* ---- opening ---- */
+
+/* Room for truncating, however full the journal is. */
+static uint64_t
+reserve_bytes(uint64_t max_bytes)
+{
+	uint64_t reserve = max_bytes / 16 * 4; /* four of the largest records */
+
+	return reserve > MIN_RESERVE_BYTES ? reserve : MIN_RESERVE_BYTES;
+}
+
+static int
+open_store(struct journal *j, bool preallocate, bool must_exist)
+{
+	struct store_options o = {
+	    .directory = j->directory,
+	    .read_only = j->role == JOURNAL_LOOK,
+	    .must_exist = must_exist,
+	    .reserve_bytes = reserve_bytes(j->max_bytes),
+	    .preallocate = preallocate,
+	};
+	int rc;
+
+	if (j->max_bytes > UINT64_MAX / 4 || j->dead_max_bytes > UINT64_MAX / 4)
+		return ERR_NOMEM;
+	o.map_bytes = j->max_bytes + j->dead_max_bytes + o.reserve_bytes;
+	rc = store_open(&j->store, &o);
+	if (rc == ERR_NOMEM)
+		log_error(LOG_JOURNAL,
+		    "%s: the address space cannot map max_bytes (%llu)", j->directory,
+		    (unsigned long long)j->max_bytes);
+	return rc;
+}
+
+static int
+create_all(struct journal *j, void *context)
+{
+	const char *gateway_id = context;
+	int rc = store_create(j->store);
+
+	return rc != ERR_OK ? rc : journal_meta_create(j, gateway_id);
+}
+
+static int
+make_if_new(struct journal *j, const char *gateway_id)
+{
+	char id[sizeof(j->identity.gateway_id)];
+	int rc;
+
+	if (store_is_made(j->store))
+		return ERR_OK;
+	if (j->role == JOURNAL_LOOK) {
+		log_error(LOG_JOURNAL, "%s: there is no journal", j->directory);
+		return ERR_NOTFOUND;
+	}
+	if (gateway_id == NULL || strlen(gateway_id) >= sizeof(id))
+		return ERR_INVALID;
+	(void)snprintf(id, sizeof(id), "%s", gateway_id);
+	rc = journal_write(j, create_all, id);
+	if (rc == ERR_OK)
+		rc = store_sync_directory(j->store);
+	return rc;
+}
+
+/* The next number must be behind everything kept, or numbers would be used again. */
+static int
+check_next(struct journal *j)
+{
+	struct store_cursor *c = NULL;
+	struct bytes key = {0}, value;
+	uint64_t next, last;
+	int rc;
+
+	rc = journal_meta_next(j, &next);
+	if (rc == ERR_OK)
+		rc = store_cursor_open(j->store, STORE_LOG, &c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_LAST, &key, &value);
+	store_cursor_close(c);
+	if (rc == ERR_NOTFOUND)
+		return ERR_OK;
+	if (rc == ERR_OK)
+		rc = journal_key_seq(key, &last);
+	if (rc == ERR_OK && last < next)
+		return ERR_OK;
+	log_error(LOG_JOURNAL,
+	    "%s: its next sequence number is not behind its last batch", j->directory);
+	return rc == ERR_OK ? ERR_CORRUPT : rc;
+}
+
+static int
+load_all(struct journal *j, uint64_t *max_bytes)
+{
+	int rc = store_begin_read(j->store);
+
+	if (rc != ERR_OK)
+		return rc;
+	*max_bytes = 0;
+	rc = journal_meta_load(j);
+	if (rc == ERR_OK && j->role != JOURNAL_LOOK)
+		rc = check_next(j);
+	if (rc == ERR_OK)
+		rc = journal_meta_get_u64(j, "max_bytes", max_bytes);
+	store_end(j->store);
+	return rc == ERR_NOTFOUND ? ERR_OK : rc; /* not yet told */
+}
+
+static int
+check_identity(const struct journal *j, const char *gateway_id)
+{
+	const struct journal_identity *id = &j->identity;
+	char machine[33];
+
+	if (strcmp(id->gateway_id, gateway_id) != 0) {
+		log_error(LOG_JOURNAL,
+		    "%s: belongs to gateway \"%s\", the configuration says \"%s\". If "
+		    "the journal was moved here or the gateway renamed: \"tidegate-admin adopt\"; "
+		    "if it is a copy: \"tidegate-admin new-identity\"",
+		    j->directory, id->gateway_id, gateway_id);
+		return ERR_IDENTITY;
+	}
+	journal_machine_id(machine);
+	if (id->machine_id[0] != '\0' && machine[0] != '\0' &&
+	    strcmp(id->machine_id, machine) != 0) {
+		log_error(LOG_JOURNAL,
+		    "%s: was made on another machine. If it was moved here: "
+		    "\"tidegate-admin adopt\"; if this machine is a clone of the other: "
+		    "\"tidegate-admin new-identity\"",
+		    j->directory);
+		return ERR_IDENTITY;
+	}
+	return ERR_OK;
+}
+
+static int
+put_max_bytes(struct journal *j, void *context)
+{
+	(void)context;
+	return journal_meta_put_u64(j, "max_bytes", j->max_bytes);
+}
+
+static int
+allocate(struct journal **out, enum journal_role role, const char *directory)
+{
+	struct journal *j = calloc(1, sizeof(*j));
+
+	*out = j;
+	if (j == NULL)
+		return ERR_NOMEM;
+	j->role = role;
+	j->lock_fds[JOURNAL_INGEST] = -1;
+	j->lock_fds[JOURNAL_FORWARD] = -1;
+	j->directory = strdup(directory);
+	if (j->directory == NULL)
+		return ERR_NOMEM;
+	now_boot_id(j->boot_id);
+	return batch_coder_open(&j->coder);
+}
+
+static int
+settle(struct journal *j, const struct journal_options *o)
+{
+	uint64_t max_bytes = 0;
+	int rc;
+
+	rc = make_if_new(j, o->gateway_id);
+	if (rc == ERR_OK)
+		rc = load_all(j, &max_bytes);
+	if (rc != ERR_OK)
+		return rc;
+	if (j->role == JOURNAL_LOOK) {
+		j->max_bytes = max_bytes;
+		return ERR_OK;
+	}
+	rc = check_identity(j, o->gateway_id);
+	if (rc != ERR_OK || max_bytes == j->max_bytes)
+		return rc;
+	rc = journal_write(j, put_max_bytes, NULL);
+	return rc == ERR_FULL ? ERR_OK : rc; /* only told to those who look */
+}
+
+int
+journal_open(struct journal **out, enum journal_role role, const struct journal_options *o)
+{
+	struct journal *j = NULL;
+	int rc;
+
+	*out = NULL;
+	rc = allocate(&j, role, o->directory);
+	if (rc != ERR_OK)
+		goto fail;
+	if (role != JOURNAL_LOOK) {
+		j->max_bytes = o->max_bytes;
+		j->dead_max_bytes = o->dead_max_bytes;
+		j->codec = o->codec;
+		rc = take_lock(j, role, o->lock_wait_ms);
+		if (rc != ERR_OK)
+			goto fail;
+	}
+	rc = open_store(j, o->preallocate, false);
+	if (rc == ERR_OK)
+		rc = settle(j, o);
+	if (rc != ERR_OK)
+		goto fail;
+	*out = j;
+	return ERR_OK;
+fail:
+	journal_close(j);
+	return rc;
+}
+
+static void
+free_items(struct journal *j)
+{
+	for (size_t i = 0; i < j->item_capacity; i++)
+		buffer_fini(&j->items[i].stored);
+	free(j->items);
+}
+
+void
+journal_close(struct journal *j)
+{
+	if (j == NULL)
+		return;
+	store_close(j->store);
+	for (int i = 0; i < 2; i++)
+		if (j->lock_fds[i] >= 0)
+			(void)close(j->lock_fds[i]); /* lets the lock go */
+	free_items(j);
+	buffer_fini(&j->body);
+	buffer_fini(&j->raw);
+	for (size_t i = 0; i < j->route_count; i++)
+		free(j->route_names[i]);
+	free(j->route_names);
+	batch_coder_close(j->coder);
+	free(j->directory);
+	free(j);
+}
+
+/* ---- housekeeping ---- */
+
+int
+journal_write(struct journal *j, journal_work *work, void *context)
+{
+	int rc = ERR_FULL;
+
+	for (int i = 0; i < RELIEF_ATTEMPTS && rc == ERR_FULL; i++) {
+		if (i > 0 && store_relieve(j->store) != ERR_OK)
+			return ERR_FULL;
+		rc = store_begin_write(j->store);
+		if (rc != ERR_OK)
+			continue;
+		rc = work(j, context);
+		if (rc == ERR_OK)
+			rc = store_commit(j->store);
+		else
+			store_end(j->store);
+	}
+	return rc;
+}
+
+int
+journal_readers_check(struct journal *j)
+{
+	return store_check_readers(j->store);
+}
+
+struct change {
+	const char *gateway_id; /* NULL: as it is */
+	bool is_copy;
+};
+
+static int
+change_identity(struct journal *j, void *context)
+{
+	const struct change *change = context;
+	const char *gateway_id = change->gateway_id;
+	uint8_t uuid[16];
+	char machine[33];
+	int rc = ERR_OK;
+
+	if (gateway_id != NULL)
+		rc = journal_meta_put(j, "gateway", gateway_id, strlen(gateway_id));
+	journal_machine_id(machine);
+	if (rc == ERR_OK)
+		rc = journal_meta_put(j, "machine", machine, strlen(machine));
+	if (rc != ERR_OK || !change->is_copy)
+		return rc;
+	rc = journal_uuid_make(uuid);
+	if (rc == ERR_OK)
+		rc = journal_meta_put(j, "parent", j->identity.uuid, 16);
+	if (rc == ERR_OK)
+		rc = journal_meta_put(j, "uuid", uuid, sizeof(uuid));
+	return rc;
+}
+
+/* Asks for no more map than there is, so that it works whatever max_bytes was. */
+static int
+change(const char *directory, struct change what)
+{
+	struct journal *j = NULL;
+	uint64_t max_bytes;
+	int rc;
+
+	if (what.gateway_id != NULL &&
+	    strlen(what.gateway_id) >= sizeof(j->identity.gateway_id))
+		return ERR_INVALID;
+	rc = allocate(&j, JOURNAL_FORWARD, directory);
+	if (rc == ERR_OK)
+		rc = take_lock(j, JOURNAL_INGEST, 0);
+	if (rc == ERR_OK)
+		rc = take_lock(j, JOURNAL_FORWARD, 0);
+	if (rc == ERR_OK)
+		rc = open_store(j, false, true);
+	if (rc == ERR_OK && !store_is_made(j->store)) {
+		log_error(LOG_JOURNAL, "%s: there is no journal", directory);
+		rc = ERR_NOTFOUND;
+	}
+	if (rc == ERR_OK)
+		rc = load_all(j, &max_bytes);
+	if (rc == ERR_OK)
+		rc = journal_write(j, change_identity, &what);
+	journal_close(j);
+	return rc;
+}
+
+int
+journal_adopt(const char *directory, const char *gateway_id)
+{
+	return change(directory, (struct change){.gateway_id = gateway_id});
+}
+
+int
+journal_new_identity(const char *directory, const char *gateway_id)
+{
+	return change(
+	    directory, (struct change){.gateway_id = gateway_id, .is_copy = true});
+}

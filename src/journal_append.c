@@ -1,0 +1,445 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Appending: records are gathered into batches, encoded and compressed before the
+ * write transaction begins, and written in one.
+ *
+ * Invariant: the sequence is dense. "next" is read and written in the transaction that
+ * appends; a commit that fails has used no number.
+ *
+ * Failure modes: no room (by the gate, the map or the disk) is ERR_FULL, and nothing
+ * is written. The gate looks before the write transaction; what the other process does
+ * in between is small against the reserve, and seen by the next look.
+ */
+#include "journal_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "now.h"
+
+/* ---- staging ---- */
+
+static int
+next_item(struct journal *j, struct staged **item)
+{
+	if (j->item_count == j->item_capacity) {
+		size_t capacity = j->item_capacity == 0 ? 16 : 2 * j->item_capacity;
+		struct staged *items = realloc(j->items, capacity * sizeof(*items));
+
+		if (items == NULL)
+			return ERR_NOMEM;
+		memset(items + j->item_capacity, 0,
+		    (capacity - j->item_capacity) * sizeof(*items));
+		j->items = items;
+		j->item_capacity = capacity;
+	}
+	*item = &j->items[j->item_count];
+	return ERR_OK;
+}
+
+/* Encode the batch that is being gathered, if there is one. */
+static int
+close_batch(struct journal *j)
+{
+	struct bytes body = {.data = j->body.data, .size = j->body.size};
+	struct staged *item;
+	int rc;
+
+	if (j->body_count == 0)
+		return ERR_OK;
+	rc = next_item(j, &item);
+	if (rc != ERR_OK)
+		return rc;
+	item->is_gap = false;
+	item->header = (struct batch_header){.count = j->body_count};
+	rc = batch_encode(j->coder, j->codec, body, &item->header, &item->stored);
+	if (rc != ERR_OK)
+		return rc;
+	j->item_count++;
+	j->body_count = 0;
+	buffer_clear(&j->body);
+	return ERR_OK;
+}
+
+static int
+stage_gap(struct journal *j)
+{
+	struct staged *item;
+	int rc;
+
+	rc = close_batch(j);
+	if (rc != ERR_OK)
+		return rc;
+	if (j->item_count > 0 && j->items[j->item_count - 1].is_gap) {
+		j->items[j->item_count - 1].gap_count++;
+		return ERR_OK;
+	}
+	rc = next_item(j, &item);
+	if (rc != ERR_OK)
+		return rc;
+	item->is_gap = true;
+	item->gap_count = 1;
+	item->gap_at_ms = (uint64_t)now_real_ms();
+	j->item_count++;
+	return ERR_OK;
+}
+
+/* Encoded behind what is gathered already; taken back when it is not to stay. */
+static int
+gather(struct journal *j, const struct record *r, size_t limit)
+{
+	size_t before = j->body.size;
+	int rc;
+
+	rc = record_encode(r, &j->body);
+	if (rc != ERR_OK)
+		return rc;
+	if (j->body.size - before <= limit)
+		return ERR_OK;
+	j->body.size = before;
+	return ERR_TOOLARGE;
+}
+
+static int
+stage_too_large(struct journal *j, const struct record *r)
+{
+	int rc = stage_gap(j);
+
+	if (rc != ERR_OK)
+		return rc;
+	j->staged_count++;
+	log_repeated(&j->too_large_repeat, now_monotonic_ms(), LOG_LEVEL_ERROR, LOG_JOURNAL,
+	    "a message on \"%.*s\" with a payload of %zu bytes is larger than a sixteenth of "
+	    "journal.max_bytes: not kept, a gap marker takes its place",
+	    r->topic.size > 200 ? 200 : (int)r->topic.size, (const char *)r->topic.data,
+	    r->payload.size);
+	return ERR_OK;
+}
+
+int
+journal_stage(struct journal *j, const struct record *r)
+{
+	uint64_t max = j->max_bytes / 16;
+	size_t limit = max > SIZE_MAX ? SIZE_MAX : (size_t)max;
+	size_t before = j->body.size, size;
+	int rc;
+
+	/* Not even encoded where it is plain: that might need memory for nothing. */
+	rc = r->payload.size > limit ? ERR_TOOLARGE : gather(j, r, limit);
+	if (rc == ERR_TOOLARGE)
+		return stage_too_large(j, r);
+	if (rc != ERR_OK)
+		return rc;
+	size = j->body.size - before;
+	if (j->body_count > 0 && j->body.size > BATCH_BODY_BYTES) {
+		/* It does not fit any more: the batch ends before it. */
+		j->body.size = before;
+		rc = close_batch(j);
+		if (rc == ERR_OK)
+			rc = gather(j, r, limit);
+		if (rc != ERR_OK)
+			return rc;
+	}
+	j->body_count++;
+	j->staged_count++;
+	j->staged_bytes += size;
+	return ERR_OK;
+}
+
+size_t
+journal_staged_count(const struct journal *j)
+{
+	return j->staged_count;
+}
+
+size_t
+journal_staged_bytes(const struct journal *j)
+{
+	return j->staged_bytes;
+}
+
+void
+journal_unstage(struct journal *j)
+{
+	j->item_count = 0;
+	j->body_count = 0;
+	buffer_clear(&j->body);
+	j->staged_count = 0;
+	j->staged_bytes = 0;
+}
+
+/* ---- the gate ---- */
+
+struct room {
+	uint64_t page_bytes;
+	uint64_t wanted;  /* pages for what is staged */
+	uint64_t end;     /* pages of the file */
+	uint64_t limit;   /* pages that it may have: max_bytes, and what dead takes */
+	uint64_t reach;   /* pages that there are blocks for */
+	uint64_t ceiling; /* the limit, or the reach where the disk gives no more */
+};
+
+/* Pages that what is staged takes, at most; no batch shares a page with another. */
+static uint64_t
+staged_pages(const struct journal *j, uint64_t page_bytes)
+{
+	uint64_t pages = JOURNAL_EXTRA_PAGES;
+
+	for (size_t i = 0; i < j->item_count; i++)
+		if (!j->items[i].is_gap)
+			pages += j->items[i].stored.size / page_bytes + 1;
+	return pages;
+}
+
+static int
+measure(struct journal *j, struct room *room)
+{
+	struct store_pages pages = {0};
+	uint64_t entries, dead = 0, target, reach = 0;
+	int rc;
+
+	rc = store_pages(j->store, &pages);
+	if (rc == ERR_OK)
+		rc = store_db_size(j->store, STORE_DEAD, &entries, &dead);
+	if (rc != ERR_OK)
+		return rc;
+	room->page_bytes = pages.page_bytes;
+	room->wanted = staged_pages(j, pages.page_bytes);
+	room->end = pages.end;
+	room->limit = j->max_bytes / pages.page_bytes + dead;
+	room->ceiling = room->limit;
+	target = pages.end + room->wanted;
+	if (target > room->limit)
+		target = room->limit;
+	if (target < pages.end)
+		target = pages.end; /* forward went beyond to truncate */
+	rc = store_take(j->store, target * pages.page_bytes, &reach);
+	room->reach = reach / pages.page_bytes;
+	if (rc == ERR_FULL && room->reach < room->ceiling)
+		room->ceiling = room->reach;
+	return rc == ERR_FULL ? ERR_OK : rc;
+}
+
+/*
+ * The pages in use are the file's less those that can be used again. Live pages would
+ * not do: a pinned reader makes the two differ, and truncating needs the difference.
+ */
+static int
+look_for_room(struct journal *j, bool soon, bool *fits)
+{
+	struct room room = {0};
+	uint64_t reusable = 0, missing;
+	int rc;
+
+	rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = measure(j, &room);
+	*fits = room.end + room.wanted <= room.ceiling;
+	if (rc == ERR_OK && !*fits) {
+		missing = room.end + room.wanted - room.ceiling;
+		rc = store_free_pages(j->store, soon, missing, &reusable);
+		*fits = reusable >= missing;
+	}
+	store_end(j->store);
+	return rc;
+}
+
+static int
+rewrite_next(struct journal *j, void *context)
+{
+	uint64_t next = 0;
+	int rc = journal_meta_next(j, &next);
+
+	(void)context;
+	return rc != ERR_OK ? rc : journal_meta_put_u64(j, "next", next);
+}
+
+/*
+ * What the latest commit freed can be used only after one commit more. When that was
+ * the truncation that emptied a full journal, nobody else would make it.
+ */
+static int
+check_room(struct journal *j)
+{
+	bool fits = false;
+	int rc;
+
+	rc = look_for_room(j, false, &fits);
+	if (rc != ERR_OK || fits)
+		return rc;
+	rc = look_for_room(j, true, &fits);
+	if (rc == ERR_OK && !fits)
+		rc = ERR_FULL;
+	if (rc == ERR_OK)
+		rc = journal_write(j, rewrite_next, NULL);
+	if (rc == ERR_OK)
+		rc = look_for_room(j, false, &fits);
+	return rc == ERR_OK && !fits ? ERR_FULL : rc;
+}
+
+int
+journal_room(struct journal *j, uint64_t *bytes)
+{
+	struct room room = {0};
+	uint64_t reusable = 0, disk = 0, used, left, growth;
+	int rc;
+
+	rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = measure(j, &room);
+	if (rc == ERR_OK)
+		rc = store_free_pages(j->store, true, UINT64_MAX, &reusable);
+	if (rc == ERR_OK)
+		rc = store_disk_free(j->store, &disk);
+	store_end(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	used = room.end - reusable + room.wanted;
+	left = room.limit > used ? room.limit - used : 0;
+	growth = room.reach > room.end ? room.reach - room.end : 0;
+	growth += reusable + disk / room.page_bytes;
+	growth = growth > room.wanted ? growth - room.wanted : 0;
+	*bytes = (left < growth ? left : growth) * room.page_bytes;
+	return ERR_OK;
+}
+
+/* ---- committing ---- */
+
+static struct bytes
+gap_value(uint8_t data[24], const struct journal_gap *gap)
+{
+	memset(data, 0, 24);
+	le64_put(data, gap->count);
+	le64_put(data + 8, gap->at_ms);
+	data[16] = (uint8_t)gap->reason;
+	return (struct bytes){.data = data, .size = 24};
+}
+
+/* Neighbours of one reason become one marker: the last one may end where this begins. */
+static int
+put_gap(struct journal *j, struct journal_gap gap)
+{
+	struct store_cursor *c = NULL;
+	struct bytes key = {0}, value;
+	uint8_t number[8], data[24];
+	uint64_t first;
+	int rc;
+
+	rc = store_cursor_open(j->store, STORE_GAPS, &c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_LAST, &key, &value);
+	if (rc == ERR_OK)
+		rc = journal_key_seq(key, &first);
+	if (rc == ERR_OK && value.size != 24)
+		rc = ERR_CORRUPT;
+	if (rc == ERR_OK) {
+		const uint8_t *v = value.data;
+		uint64_t count = le64_get(v);
+
+		if (first + count == gap.first_seq && v[16] == (uint8_t)gap.reason) {
+			gap.first_seq = first;
+			gap.count += count;
+			gap.at_ms = le64_get(v + 8);
+		}
+	} else if (rc == ERR_NOTFOUND) {
+		rc = ERR_OK;
+	}
+	store_cursor_close(c);
+	if (rc != ERR_OK)
+		return rc;
+	be64_put(number, gap.first_seq);
+	return store_put(j->store, STORE_GAPS,
+	    (struct bytes){.data = number, .size = sizeof(number)}, gap_value(data, &gap),
+	    STORE_REPLACE);
+}
+
+static int
+put_batch(struct journal *j, struct staged *item, uint64_t base_seq)
+{
+	uint8_t number[8];
+
+	item->header.base_seq = base_seq;
+	batch_seal(&item->header, &item->stored);
+	be64_put(number, base_seq);
+	return store_put(j->store, STORE_LOG,
+	    (struct bytes){.data = number, .size = sizeof(number)},
+	    (struct bytes){.data = item->stored.data, .size = item->stored.size},
+	    STORE_APPEND);
+}
+
+static int
+write_items(struct journal *j)
+{
+	uint64_t next = 0;
+	int rc;
+
+	rc = journal_meta_next(j, &next);
+	for (size_t i = 0; rc == ERR_OK && i < j->item_count; i++) {
+		struct staged *item = &j->items[i];
+
+		if (item->is_gap) {
+			rc = put_gap(j,
+			    (struct journal_gap){.first_seq = next,
+				.count = item->gap_count,
+				.at_ms = item->gap_at_ms,
+				.reason = JOURNAL_GAP_TOO_LARGE});
+			next += item->gap_count;
+		} else {
+			rc = put_batch(j, item, next);
+			next += item->header.count;
+		}
+	}
+	return rc != ERR_OK ? rc : journal_meta_put_u64(j, "next", next);
+}
+
+static void
+stamp_items(struct journal *j)
+{
+	uint64_t boot_ms = (uint64_t)now_boot_ms(), real_ms = (uint64_t)now_real_ms();
+	bool synchronised = now_is_synchronised();
+
+	for (size_t i = 0; i < j->item_count; i++) {
+		struct batch_header *h = &j->items[i].header;
+
+		h->synchronised = synchronised;
+		memcpy(h->boot_id, j->boot_id, sizeof(h->boot_id));
+		h->boot_ms = boot_ms;
+		h->real_ms = real_ms;
+	}
+}
+
+static int
+commit(struct journal *j)
+{
+	int rc;
+
+	rc = close_batch(j);
+	if (rc != ERR_OK)
+		return rc;
+	stamp_items(j);
+	rc = check_room(j);
+	if (rc == ERR_OK)
+		rc = store_begin_write(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = write_items(j);
+	if (rc == ERR_OK)
+		return store_commit(j->store);
+	store_end(j->store);
+	return rc;
+}
+
+int
+journal_commit(struct journal *j)
+{
+	int rc = ERR_OK;
+
+	if (j->staged_count > 0)
+		rc = commit(j);
+	journal_unstage(j);
+	return rc;
+}

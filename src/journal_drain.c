@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Draining: a position per route, truncation behind the smallest, dead letters.
+ *
+ * Invariant: a position never goes back, and never beyond what was appended. A batch
+ * is deleted only when every route is past the whole of it, which the keys tell (its
+ * own header may be damaged).
+ *
+ * Failure modes: truncating works on a full map and a full disk: it has room in
+ * reserve; it deletes less at a time; then the map grows, or the ballast goes.
+ */
+#include "journal_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+#define DELETE_AT_ONCE  1000
+#define RELIEF_ATTEMPTS 16
+
+static struct bytes
+seq_key(uint8_t number[8], uint64_t seq)
+{
+	be64_put(number, seq);
+	return (struct bytes){.data = number, .size = 8};
+}
+
+/* ---- routes ---- */
+
+static int
+get_acked(struct journal *j, const char *route, uint64_t *acked)
+{
+	char key[JOURNAL_KEY_BYTES];
+	int rc = journal_meta_ack_key(route, key);
+
+	return rc != ERR_OK ? rc : journal_meta_get_u64(j, key, acked);
+}
+
+static int
+put_acked(struct journal *j, const char *route, uint64_t acked)
+{
+	char key[JOURNAL_KEY_BYTES];
+	int rc = journal_meta_ack_key(route, key);
+
+	return rc != ERR_OK ? rc : journal_meta_put_u64(j, key, acked);
+}
+
+/* The number before the oldest record kept. */
+static int
+before_oldest(struct journal *j, uint64_t *seq)
+{
+	struct store_cursor *c = NULL;
+	struct bytes key = {0}, value;
+	uint64_t first = 0;
+	int rc;
+
+	rc = store_cursor_open(j->store, STORE_LOG, &c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_FIRST, &key, &value);
+	store_cursor_close(c);
+	if (rc == ERR_OK)
+		rc = journal_key_seq(key, &first);
+	else if (rc == ERR_NOTFOUND)
+		rc = journal_meta_next(j, &first);
+	if (rc == ERR_OK)
+		*seq = first == 0 ? 0 : first - 1;
+	return rc;
+}
+
+struct routes {
+	const char *const *names;
+	size_t count;
+	uint64_t *acked;
+};
+
+static bool
+is_named(const struct routes *routes, struct bytes name)
+{
+	for (size_t i = 0; i < routes->count; i++)
+		if (strlen(routes->names[i]) == name.size &&
+		    memcmp(routes->names[i], name.data, name.size) == 0)
+			return true;
+	return false;
+}
+
+/* Where the slowest of the known routes stands, those that leave among them. */
+static int
+slowest(struct journal *j, uint64_t *seq)
+{
+	struct bytes key = {.data = "ack/", .size = 4}, value;
+	struct store_cursor *c = NULL;
+	bool is_known = false;
+	uint64_t least = 0;
+	int rc;
+
+	rc = store_cursor_open(j->store, STORE_META, &c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
+	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
+		uint64_t acked;
+
+		if (value.size != 8) {
+			rc = ERR_CORRUPT;
+			break;
+		}
+		acked = le64_get(value.data);
+		if (!is_known || acked < least)
+			least = acked;
+		is_known = true;
+		rc = store_cursor_get(c, STORE_NEXT, &key, &value);
+	}
+	store_cursor_close(c);
+	if (rc != ERR_OK && rc != ERR_NOTFOUND)
+		return rc;
+	if (!is_known)
+		return before_oldest(j, seq);
+	*seq = least;
+	return ERR_OK;
+}
+
+static int
+forget_unnamed(struct journal *j, const struct routes *routes)
+{
+	struct bytes key = {.data = "ack/", .size = 4}, value;
+	struct store_cursor *c = NULL;
+	int rc;
+
+	rc = store_cursor_open(j->store, STORE_META, &c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
+	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
+		struct bytes name = {.data = (const char *)key.data + 4, .size = key.size - 4};
+
+		if (!is_named(routes, name))
+			rc = store_cursor_delete(c);
+		if (rc == ERR_OK)
+			rc = store_cursor_get(c, STORE_NEXT, &key, &value);
+	}
+	store_cursor_close(c);
+	return rc == ERR_NOTFOUND ? ERR_OK : rc;
+}
+
+static int
+set_routes(struct journal *j, void *context)
+{
+	const struct routes *routes = context;
+	uint64_t start = 0;
+	int rc;
+
+	rc = slowest(j, &start);
+	for (size_t i = 0; rc == ERR_OK && i < routes->count; i++) {
+		rc = get_acked(j, routes->names[i], &routes->acked[i]);
+		if (rc == ERR_NOTFOUND) {
+			routes->acked[i] = start;
+			rc = put_acked(j, routes->names[i], start);
+		}
+	}
+	return rc != ERR_OK ? rc : forget_unnamed(j, routes);
+}
+
+static int
+copy_names(const char *const names[], size_t count, char ***out)
+{
+	char **copies = calloc(count == 0 ? 1 : count, sizeof(*copies));
+
+	if (copies == NULL)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < count; i++) {
+		copies[i] = strdup(names[i]);
+		if (copies[i] == NULL) {
+			while (i > 0)
+				free(copies[--i]);
+			free(copies);
+			return ERR_NOMEM;
+		}
+	}
+	*out = copies;
+	return ERR_OK;
+}
+
+static void
+free_names(char **names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(names[i]);
+	free(names);
+}
+
+int
+journal_routes_set(
+    struct journal *j, const char *const names[], size_t count, uint64_t acked_seq[])
+{
+	struct routes routes = {.names = names, .count = count, .acked = NULL};
+	char **copies = NULL;
+	int rc = ERR_NOMEM;
+
+	routes.acked = calloc(count == 0 ? 1 : count, sizeof(*routes.acked));
+	if (routes.acked != NULL)
+		rc = copy_names(names, count, &copies);
+	if (rc == ERR_OK)
+		rc = journal_write(j, set_routes, &routes);
+	if (rc == ERR_OK) {
+		for (size_t i = 0; i < count; i++)
+			acked_seq[i] = routes.acked[i];
+		free_names(j->route_names, j->route_count);
+		j->route_names = copies;
+		j->route_count = count;
+	} else if (copies != NULL) {
+		free_names(copies, count);
+	}
+	free(routes.acked);
+	return rc;
+}
+
+/* ---- acknowledging and truncating ---- */
+
+struct drain {
+	const uint64_t *acked; /* in the order of the routes */
+	size_t delete_count;   /* at most so many batches in one transaction */
+	bool is_moved;         /* out: a position moves */
+	uint64_t keep_from;    /* out: the key of the first batch that stays */
+	bool is_more;          /* out: something before it is there */
+};
+
+/*
+ * Compare the positions with those stored, and write what moves if asked to. *least:
+ * the smallest of the new ones.
+ */
+static int
+move_positions(struct journal *j, struct drain *d, bool write, uint64_t *least)
+{
+	uint64_t next = 0;
+	int rc;
+
+	d->is_moved = false;
+	*least = 0;
+	rc = journal_meta_next(j, &next);
+	for (size_t i = 0; rc == ERR_OK && i < j->route_count; i++) {
+		uint64_t acked = 0;
+
+		rc = get_acked(j, j->route_names[i], &acked);
+		if (rc == ERR_OK && d->acked[i] >= next)
+			rc = ERR_INVALID; /* it would skip what is yet to come */
+		if (rc == ERR_OK && d->acked[i] > acked) {
+			acked = d->acked[i];
+			d->is_moved = true;
+			if (write)
+				rc = put_acked(j, j->route_names[i], acked);
+		}
+		if (i == 0 || acked < *least)
+			*least = acked;
+	}
+	return rc == ERR_NOTFOUND ? ERR_CORRUPT : rc;
+}
+
+/*
+ * Which batches may go? Those before the one that holds, or comes before, the first
+ * number still owed; with nothing owed, all. Keys are enough to tell.
+ */
+static int
+find_keep_from(struct journal *j, struct store_cursor *c, struct drain *d, uint64_t least)
+{
+	uint8_t number[8];
+	struct bytes key = seq_key(number, least + 1), value;
+	uint64_t next = 0, found = 0;
+	int rc;
+
+	rc = journal_meta_next(j, &next);
+	if (rc != ERR_OK)
+		return rc;
+	d->keep_from = UINT64_MAX;
+	if (least + 1 >= next)
+		return ERR_OK;
+	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
+	if (rc == ERR_OK)
+		rc = journal_key_seq(key, &found);
+	if (rc == ERR_OK && found != least + 1)
+		rc = store_cursor_get(c, STORE_PREVIOUS, &key, &value);
+	else if (rc == ERR_NOTFOUND)
+		rc = store_cursor_get(c, STORE_LAST, &key, &value);
+	d->keep_from = 0; /* nothing begins at or before it: nothing may go */
+	if (rc == ERR_NOTFOUND)
+		return ERR_OK;
+	return rc == ERR_OK ? journal_key_seq(key, &d->keep_from) : rc;
+}
+
+static int
+find_more(struct store_cursor *c, struct drain *d)
+{
+	struct bytes key = {0}, value;
+	uint64_t seq = 0;
+	int rc;
+
+	rc = store_cursor_get(c, STORE_FIRST, &key, &value);
+	d->is_more = false;
+	if (rc == ERR_NOTFOUND)
+		return ERR_OK;
+	if (rc == ERR_OK)
+		rc = journal_key_seq(key, &seq);
+	if (rc == ERR_OK)
+		d->is_more = seq < d->keep_from;
+	return rc;
+}
+
+static int
+delete_batches(struct store_cursor *c, struct drain *d)
+{
+	int rc = find_more(c, d);
+
+	for (size_t n = 0; rc == ERR_OK && d->is_more && n < d->delete_count; n++) {
+		rc = store_cursor_delete(c);
+		if (rc == ERR_OK)
+			rc = find_more(c, d);
+	}
+	return rc;
+}
+
+/* What is there to do? In a read transaction: most calls find that there is nothing. */
+static int
+plan(struct journal *j, struct drain *d)
+{
+	struct store_cursor *c = NULL;
+	uint64_t least;
+	int rc;
+
+	rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = move_positions(j, d, false, &least);
+	if (rc == ERR_OK)
+		rc = store_cursor_open(j->store, STORE_LOG, &c);
+	if (rc == ERR_OK)
+		rc = find_keep_from(j, c, d, least);
+	if (rc == ERR_OK)
+		rc = find_more(c, d);
+	store_cursor_close(c);
+	store_end(j->store);
+	return rc;
+}
+
+static int
+drain(struct journal *j, struct drain *d)
+{
+	struct store_cursor *c = NULL;
+	uint64_t least;
+	int rc;
+
+	rc = store_begin_write(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = move_positions(j, d, true, &least);
+	if (rc == ERR_OK)
+		rc = store_cursor_open(j->store, STORE_LOG, &c);
+	if (rc == ERR_OK)
+		rc = find_keep_from(j, c, d, least);
+	if (rc == ERR_OK)
+		rc = delete_batches(c, d);
+	store_cursor_close(c);
+	if (rc == ERR_OK)
+		return store_commit(j->store);
+	store_end(j->store);
+	return rc;
+}
+
+/* Take blocks for what a transaction may copy; without them, try all the same. */
+static int
+take_blocks(struct journal *j)
+{
+	struct store_pages pages;
+	uint64_t reach;
+	int rc;
+
+	rc = store_pages(j->store, &pages);
+	if (rc == ERR_OK)
+		rc = store_take(j->store, pages.end * pages.page_bytes, &reach);
+	return rc == ERR_FULL ? ERR_OK : rc;
+}
+
+int
+journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more)
+{
+	struct drain d = {.acked = acked_seq, .delete_count = DELETE_AT_ONCE};
+	int relieved = 0;
+	int rc;
+
+	rc = plan(j, &d);
+	if (rc != ERR_OK)
+		return rc;
+	if (d.is_moved || d.is_more) {
+		rc = take_blocks(j);
+		if (rc == ERR_OK)
+			rc = drain(j, &d);
+		while (rc == ERR_FULL) {
+			if (d.delete_count > 1)
+				d.delete_count /= 2;
+			else if (relieved++ == RELIEF_ATTEMPTS || store_relieve(j->store) != ERR_OK)
+				break;
+			rc = drain(j, &d);
+		}
+	}
+	if (rc == ERR_OK)
+		*more = d.is_more;
+	return rc;
+}
+
+/* ---- dead letters ---- */
+
+struct burial {
+	struct bytes key;
+	struct bytes value;
+};
+
+static int
+put_dead(struct journal *j, void *context)
+{
+	const struct burial *b = context;
+
+	return store_put(j->store, STORE_DEAD, b->key, b->value, STORE_KEEP);
+}
+
+/* Is it there already? Else: is there room for it within dead_max_bytes? */
+static int
+check_dead(struct journal *j, const struct burial *b, bool *is_there)
+{
+	struct store_pages pages = {0};
+	struct bytes value;
+	uint64_t entries, used = 0, wanted, reach;
+	int rc;
+
+	rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_get(j->store, STORE_DEAD, b->key, &value);
+	*is_there = rc == ERR_OK;
+	if (rc == ERR_NOTFOUND)
+		rc = store_pages(j->store, &pages);
+	if (rc == ERR_OK)
+		rc = store_db_size(j->store, STORE_DEAD, &entries, &used);
+	store_end(j->store);
+	if (rc != ERR_OK || *is_there)
+		return rc;
+	wanted = b->value.size / pages.page_bytes + 2;
+	if ((used + wanted) * pages.page_bytes > j->dead_max_bytes)
+		return ERR_FULL;
+	return store_take(j->store,
+	    (pages.end + wanted + JOURNAL_EXTRA_PAGES) * pages.page_bytes, &reach);
+}
+
+int
+journal_bury(struct journal *j, uint64_t seq, const char *route,
+    const struct dead_letter *letter)
+{
+	uint8_t key[JOURNAL_KEY_BYTES];
+	size_t route_size = strlen(route);
+	struct burial b = {.key = {.data = key, .size = 8 + route_size}};
+	struct buffer value = {0};
+	bool is_there = false;
+	int rc;
+
+	if (route_size == 0 || b.key.size >= sizeof(key))
+		return ERR_INVALID;
+	be64_put(key, seq);
+	memcpy(key + 8, route, route_size);
+	rc = dead_letter_encode(letter, &value);
+	b.value = (struct bytes){.data = value.data, .size = value.size};
+	if (rc == ERR_OK)
+		rc = check_dead(j, &b, &is_there);
+	if (rc == ERR_OK && !is_there)
+		rc = journal_write(j, put_dead, &b);
+	buffer_fini(&value);
+	return rc;
+}

@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the journal share: journal.c opens it, journal_meta.c keeps its
+ * meta database, journal_append.c, journal_read.c and journal_drain.c do the rest.
+ */
+#ifndef JOURNAL_PRIVATE_H
+#define JOURNAL_PRIVATE_H
+
+#include "journal.h"
+#include "log.h"
+#include "store.h"
+
+/* A meta key: "ack/" and a route name, within LMDB's 511 bytes. */
+#define JOURNAL_KEY_BYTES 512
+
+/* What one commit may take besides the batches: copied tree pages, the free list. */
+#define JOURNAL_EXTRA_PAGES 32
+
+/* Something staged: a batch, or a gap marker in the place of records. */
+struct staged {
+	bool is_gap;
+	struct batch_header header;
+	struct buffer stored; /* the batch as it will be written, not yet sealed */
+	uint64_t gap_count;
+	uint64_t gap_at_ms;
+};
+
+struct journal {
+	enum journal_role role;
+	char *directory;
+	struct store *store;
+	int lock_fds[2]; /* -1: not held */
+	struct journal_identity identity;
+	uint64_t max_bytes;
+	uint64_t dead_max_bytes;
+	enum batch_codec codec;
+	struct batch_coder *coder;
+	uint8_t boot_id[16];
+
+	/* Staged: items in order; body is the batch that is still being gathered. */
+	struct staged *items;
+	size_t item_count;
+	size_t item_capacity;
+	struct buffer body;
+	uint32_t body_count;
+	size_t staged_count;
+	size_t staged_bytes;
+	struct log_repeat too_large_repeat;
+
+	struct buffer raw; /* a batch as it is stored, copied out */
+
+	/* Draining: the names of journal_routes_set(). */
+	char **route_names;
+	size_t route_count;
+};
+
+static inline void
+le64_put(uint8_t out[8], uint64_t n)
+{
+	for (int i = 0; i < 8; i++)
+		out[i] = (uint8_t)(n >> (8 * i));
+}
+
+static inline uint64_t
+le64_get(const uint8_t in[8])
+{
+	uint64_t n = 0;
+
+	for (int i = 7; i >= 0; i--)
+		n = n << 8 | in[i];
+	return n;
+}
+
+static inline void
+be64_put(uint8_t out[8], uint64_t n)
+{
+	for (int i = 7; i >= 0; i--) {
+		out[i] = (uint8_t)n;
+		n >>= 8;
+	}
+}
+
+static inline uint64_t
+be64_get(const uint8_t in[8])
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < 8; i++)
+		n = n << 8 | in[i];
+	return n;
+}
+
+/* The sequence number that is a key of log or gaps. Errors: ERR_CORRUPT. */
+int journal_key_seq(struct bytes key, uint64_t *seq);
+
+/*
+ * Do something in one write transaction that must not fail for want of room: work may
+ * be called again, after the map has grown or the ballast was given up.
+ */
+typedef int journal_work(struct journal *j, void *context);
+int journal_write(struct journal *j, journal_work *work, void *context);
+
+/* ---- meta, in the transaction that is open ---- */
+
+int journal_meta_get(struct journal *j, const char *name, struct bytes *value);
+int journal_meta_put(struct journal *j, const char *name, const void *data, size_t size);
+int journal_meta_get_u64(struct journal *j, const char *name, uint64_t *n);
+int journal_meta_put_u64(struct journal *j, const char *name, uint64_t n);
+
+/* The sequence number that comes next. ERR_CORRUPT where it is missing or 0. */
+int journal_meta_next(struct journal *j, uint64_t *next);
+
+/* Errors: ERR_INVALID, the name is too long. */
+int journal_meta_ack_key(const char *route, char key[JOURNAL_KEY_BYTES]);
+
+/* A new journal's meta, unless another process was first. */
+int journal_meta_create(struct journal *j, const char *gateway_id);
+
+/* Read the format and the identity. Errors: ERR_VERSION, ERR_CORRUPT. */
+int journal_meta_load(struct journal *j);
+
+/* This machine's id; "" where there is none. */
+void journal_machine_id(char id[33]);
+
+/* A random version 4 UUID. Errors: ERR_IO. */
+int journal_uuid_make(uint8_t uuid[16]);
+
+#endif
