@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The configuration of one gateway, by libconfig: read, checked, completed.
+ *
+ * Every mistake is reported with file and line, in plain words, all of them in one
+ * go. A key that is not known is a mistake. Nothing is opened or contacted.
+ */
+#ifndef SETTINGS_H
+#define SETTINGS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "batch.h"
+#include "buffer.h"
+#include "log.h"
+
+enum settings_envelope {
+	SETTINGS_ENVELOPE_NONE,
+	SETTINGS_ENVELOPE_TBMQ,
+};
+
+enum settings_timestamp {
+	SETTINGS_TIMESTAMP_AUTO,
+	SETTINGS_TIMESTAMP_RECEIVED,
+	SETTINGS_TIMESTAMP_FORWARDED,
+};
+
+struct settings_mqtt {
+	char *host;
+	int port;
+	int protocol; /* 5, or 4 for MQTT 3.1.1 */
+	char *client_id;
+	char *username; /* NULL: none */
+	char *password; /* NULL: none; as written, see settings_secret() */
+	int keepalive_s;
+	uint32_t session_expiry_s; /* UINT32_MAX: never (MQTT 5, 3.1.2.11.2) */
+	int qos;
+	int receive_maximum;
+};
+
+struct settings_journal {
+	char *directory;
+	uint64_t max_bytes;
+	uint64_t dead_max_bytes;
+	bool preallocate;
+	int commit_max_messages;
+	uint64_t commit_max_bytes;
+	int commit_interval_ms;
+	enum batch_codec compression;
+};
+
+/* One of kafka.properties, "name=value". */
+struct settings_property {
+	char *name;
+	char *value; /* as written, see settings_secret() */
+	int line;
+};
+
+struct settings_kafka {
+	char *bootstrap_servers;
+	char *client_id_prefix;
+	char *acks;          /* "all", "1", "0" */
+	char *compression;   /* librdkafka's words */
+	int64_t batch_size_bytes; /* -1: librdkafka's default */
+	int64_t linger_ms;        /* -1: librdkafka's default */
+	uint64_t buffer_max_bytes;
+	int shutdown_ms;
+	struct settings_property *properties; /* handed to librdkafka as they are */
+	size_t property_count;
+};
+
+struct settings_route {
+	char *name;
+	char **topic_filters;
+	size_t topic_filter_count;
+	char *topic;
+	char *key; /* a template; "${topic}" by default, "" for none */
+	enum settings_envelope envelope;
+	bool provenance;
+	bool user_properties;
+	bool mqtt_headers;
+	enum settings_timestamp timestamp;
+	int64_t timestamp_max_age_s;
+};
+
+struct settings_log {
+	enum log_level level;
+	enum log_format format;
+};
+
+struct settings {
+	char *name; /* of the file, for messages */
+	char *gateway_id;
+	struct settings_mqtt mqtt;
+	struct settings_journal journal;
+	struct settings_kafka kafka;
+	struct settings_route *routes;
+	size_t route_count; /* at least 1 */
+	struct settings_log log;
+};
+
+/*
+ * Read and check a configuration.
+ *
+ * Ownership: *out is the caller's; NULL on failure. text is borrowed for the call.
+ *            mistakes is appended to: one line each, "NAME:LINE: what is wrong".
+ * Errors:    ERR_INVALID (see mistakes); ERR_IO (settings_load() alone: the file
+ *            cannot be read; also in mistakes); ERR_NOMEM.
+ */
+int settings_load(struct settings **out, const char *path, struct buffer *mistakes);
+int settings_parse(struct settings **out, const char *name, const char *text,
+    struct buffer *mistakes);
+
+/*
+ * The text of a file for settings_parse(), with an end mark (counted in size).
+ *
+ * Errors:    ERR_IO, ERR_INVALID (not a text at all): both also in mistakes; ERR_NOMEM.
+ */
+int settings_read(const char *path, struct buffer *text, struct buffer *mistakes);
+
+void settings_free(struct settings *s);
+
+/*
+ * The effective settings with every default, as a configuration that can be read
+ * back; secrets are shown as "***". Appends to out. Errors: ERR_NOMEM.
+ */
+int settings_print(const struct settings *s, struct buffer *out);
+
+/*
+ * Would the worker have to be started again for it to take over b in place of a?
+ * Also true where b names files with secrets or certificates, which may have changed.
+ */
+bool settings_differ_for_ingest(const struct settings *a, const struct settings *b);
+bool settings_differ_for_forward(const struct settings *a, const struct settings *b);
+
+/*
+ * The value behind "file:PATH" (first line of the file) or "credential:NAME" (in
+ * $CREDENTIALS_DIRECTORY, see systemd.exec(5)); anything else stands for itself.
+ *
+ * Ownership: *out is the caller's, free(3).
+ * Errors:    ERR_IO, the file cannot be read (logged; try again later); ERR_NOMEM.
+ */
+int settings_secret(const char *value, char **out);
+
+#endif
