@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The MQTT broker by libmosquitto (mqtt_client.c), with a PUBACK that leaves late.
+ *
+ * libmosquitto queues the PUBACK before it calls back. mosquitto_threaded_set() makes
+ * every packet only queue, and nothing but mosquitto_loop_write() writes; that is
+ * called for source_flush() and source_leave() alone. So: read, commit, flush. Never flush
+ * while anything read is not yet durable. A queued PUBACK cannot be taken back: after
+ * a failed commit source_drop() ends the connection, and the broker sends again.
+ *
+ * Subscriptions: at QoS 1 at most (MQTT 5, 4.3.3: with QoS 2 ownership would pass
+ * before the commit), retain-handling "only when new" (3.8.3.1), each with an
+ * identifier of its own (3.8.2.1.2). Where filters overlap a broker may send a message
+ * once for each (3.3.4): only the copy of the oldest granted subscription that matches
+ * is delivered; a copy with no identifier or an unknown one always is.
+ */
+#ifndef MQTT_SOURCE_H
+#define MQTT_SOURCE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "journal.h"
+#include "record.h"
+#include "settings.h"
+
+struct source;
+
+/*
+ * A message has arrived. Returns 0, or an error: then reading stops at once.
+ *
+ * Ownership: r is borrowed for the call.
+ */
+typedef int source_deliver(void *context, const struct record *r);
+
+/*
+ * No connection yet.
+ *
+ * Ownership: settings, subscriptions' keeper j and context are borrowed for as long
+ *            as the source lives. j keeps the set of filters (journal_subscriptions_*).
+ * Errors:    ERR_NOMEM.
+ */
+int source_open(struct source **out, const struct settings *settings, struct journal *j,
+    source_deliver *deliver, void *context);
+
+/* Ends the connection without a word if there is one; see source_leave(). */
+void source_close(struct source *s);
+
+/*
+ * Connect, anew or for the first time. Blocks for the TCP connection, 10 s at most,
+ * and less when a signal arrives. CONNACK and SUBACK come by source_read().
+ *
+ * Errors:    ERR_AWAY.
+ */
+int source_connect(struct source *s);
+
+/* Is there a connection (CONNACK received, not lost since)? */
+bool source_is_connected(const struct source *s);
+
+/* Socket for poll(2), or -1 without a connection. */
+int source_fd(const struct source *s);
+
+/* Are there packets that source_flush() would write? */
+bool source_wants_write(const struct source *s);
+
+/*
+ * Read one packet from the socket, calling deliver if it is a message.
+ *
+ * more:      out, false when the socket has nothing more just now.
+ * Errors:    ERR_AWAY, the connection is lost (logged); what deliver returned.
+ */
+int source_read(struct source *s, bool *more);
+
+/*
+ * Write what is queued, PUBACKs among it. Only when nothing is staged.
+ *
+ * Errors:    ERR_AWAY.
+ */
+int source_flush(struct source *s);
+
+/* Keep-alive; once a second. Only queues. Errors: ERR_AWAY. */
+int source_keepalive(struct source *s);
+
+/* End the connection, in a second at most; queued PUBACKs are thrown away. */
+void source_drop(struct source *s);
+
+/*
+ * Leave in order: flush, shutdown(SHUT_WR), read to the end of file, close. Closing
+ * with unread bytes would reset the connection, and the broker would lose the PUBACKs
+ * on their way (facts: about 3,000 duplicates). No DISCONNECT: it could not say more.
+ * Waits at most timeout_ms.
+ */
+void source_leave(struct source *s, int64_t timeout_ms);
+
+#endif

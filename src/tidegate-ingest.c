@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tidegate-ingest: takes messages from the MQTT broker and keeps them in the journal. */
+#include "err.h"
+#include "ingest.h"
+#include "journal.h"
+#include "log.h"
+#include "worker.h"
+
+#include <stdlib.h>
+
+#define LOCK_WAIT_MS 5000
+
+int
+main(int argc, char *argv[])
+{
+	struct journal_options options;
+	struct journal *j;
+	struct worker w;
+	int err, status;
+
+	if (worker_begin(&w, "tidegate-ingest", argc, argv, &status) != 0)
+		return status;
+	options = (struct journal_options){
+	    .directory = w.settings->journal.directory,
+	    .gateway_id = w.settings->gateway_id,
+	    .max_bytes = w.settings->journal.max_bytes,
+	    .dead_max_bytes = w.settings->journal.dead_max_bytes,
+	    .codec = w.settings->journal.compression,
+	    .preallocate = w.settings->journal.preallocate,
+	    .lock_wait_ms = LOCK_WAIT_MS,
+	};
+	err = journal_open(&j, JOURNAL_INGEST, &options);
+	if (err == 0)
+		err = ingest_run(&w, j);
+	journal_close(j);
+	worker_end(&w);
+	return err == 0 ? EXIT_SUCCESS : EXIT_FAILED;
+}

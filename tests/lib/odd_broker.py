@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+#
+# A broker that says no, for what mosquitto cannot be made to say. It prints its port,
+# then a line for each packet that it takes, and answers by what its arguments name:
+#   old           MQTT 5 is refused, in the way of a broker that knows 3.1.1 alone
+#   reject        each CONNECT is refused (MQTT 5: not authorised, with a reason string)
+#   deny=FILTER   that SUBSCRIBE is refused; each FILTER is granted at QoS 1 otherwise
+#   lower=FILTER  that SUBSCRIBE is granted at QoS 0
+#   noids         it does not know subscription identifiers (MQTT 5)
+#   send          after each SUBACK one message, to the topic "t/FILTER's number so far"
+# A connection ends with the program, at the end of its input.
+import select
+import socket
+import sys
+
+words = sys.argv[1:]
+
+
+def varint(data, at):
+    value, shift = 0, 0
+    while True:
+        value |= (data[at] & 127) << shift
+        at += 1
+        shift += 7
+        if data[at - 1] < 128:
+            return value, at
+
+
+def string(data, at):
+    size = int.from_bytes(data[at : at + 2], "big")
+    return data[at + 2 : at + 2 + size].decode(), at + 2 + size
+
+
+def packet(kind, body):
+    assert len(body) < 128
+    return bytes([kind, len(body)]) + body
+
+
+class Session:
+    def __init__(self, connection):
+        self.connection, self.held, self.version, self.sent = connection, b"", 4, 0
+
+    def connect(self, body):
+        _, at = string(body, 0)
+        self.version = body[at]
+        print("CONNECT", self.version, flush=True)
+        if "old" in words and self.version != 4:
+            self.connection.sendall(packet(0x20, b"\x00\x01"))
+            return False
+        if "reject" in words:
+            why = b"come back on Monday"
+            tail = bytes([3 + len(why), 0x1F]) + len(why).to_bytes(2, "big") + why
+            self.connection.sendall(
+                packet(0x20, b"\x00\x87" + tail if self.version == 5 else b"\x00\x05")
+            )
+            return False
+        properties = b"\x02\x29\x00" if "noids" in words else b"\x00"
+        self.connection.sendall(
+            packet(0x20, b"\x00\x00" + (properties if self.version == 5 else b""))
+        )
+        return True
+
+    def subscribe(self, body):
+        at, number = 2, 0
+        if self.version == 5:
+            size, at = varint(body, at)
+            if size > 0:
+                number, _ = varint(body, at + 1)
+            at += size
+        name, at = string(body, at)
+        print("SUBSCRIBE", name, number, body[at], flush=True)
+        code = 1
+        if "deny=" + name in words:
+            code = 0x87 if self.version == 5 else 0x80
+        if "lower=" + name in words:
+            code = 0
+        gap = b"\x00" if self.version == 5 else b""
+        self.connection.sendall(packet(0x90, body[:2] + gap + bytes([code])))
+        if "send" in words:
+            self.sent += 1
+            topic = b"t/%d" % self.sent
+            self.connection.sendall(
+                packet(
+                    0x32,
+                    len(topic).to_bytes(2, "big")
+                    + topic
+                    + self.sent.to_bytes(2, "big")
+                    + gap
+                    + b"payload",
+                )
+            )
+
+    def take(self, kind, body):
+        if kind >> 4 == 1:
+            return self.connect(body)
+        if kind >> 4 == 8:
+            self.subscribe(body)
+        elif kind >> 4 == 12:
+            self.connection.sendall(b"\xd0\x00")
+        elif kind >> 4 == 4:
+            print("PUBACK", int.from_bytes(body[:2], "big"), flush=True)
+        else:
+            print("PACKET", kind >> 4, flush=True)
+        return True
+
+    def read(self):
+        try:
+            data = self.connection.recv(65536)
+        except OSError:
+            return False
+        self.held += data
+        while len(self.held) >= 2:
+            size, at = varint(self.held, 1)
+            if len(self.held) < at + size:
+                break
+            kind, body = self.held[0], self.held[at : at + size]
+            self.held = self.held[at + size :]
+            if not self.take(kind, body):
+                return False
+        return data != b""
+
+
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+sessions = {}
+while True:
+    ready, _, _ = select.select([listener, sys.stdin, *sessions], [], [], 60)
+    if sys.stdin in ready or not ready:
+        break
+    for one in ready:
+        if one is listener:
+            connection, _ = listener.accept()
+            sessions[connection] = Session(connection)
+        elif not sessions[one].read():
+            del sessions[one]
+            one.close()

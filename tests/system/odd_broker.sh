@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Brokers that say no: to MQTT 5, to the connection, to a subscription, to its QoS. The
+# operator is told, and what can go on does.
+
+# shellcheck source=../lib/common.sh
+. "$(dirname "$0")/../lib/common.sh"
+
+need python3 jq "$TOP_BUILDDIR/tidegate-ingest" "$TOP_BUILDDIR/tidegate-dump"
+
+KAFKA_BOOTSTRAP=127.0.0.1:9
+ROUTES='{ name = "default"; topic_filters = [ "t/#", "+/b", "u" ]; topic = "records";
+	  envelope = "none"; }'
+
+# scene WORD...: a fresh journal, such a broker, and ingest
+scene() {
+	rm -rf "$JOURNAL_DIR" "$WORK/broker.in"
+	: >"$WORK/broker.out"
+	mkfifo "$WORK/broker.in" || return 1
+	"$TOP_SRCDIR/tests/lib/odd_broker.py" "$@" <"$WORK/broker.in" >"$WORK/broker.out" &
+	BROKER_PID=$!
+	track "$BROKER_PID"
+	exec 6>"$WORK/broker.in"
+	wait_for 10 test -s "$WORK/broker.out" || return 1
+	read -r BROKER_PORT <"$WORK/broker.out"
+	write_conf
+	"$TOP_BUILDDIR/tidegate-ingest" -v -c "$CONF" >"$WORK/ingest.log" 2>&1 6>&- &
+	INGEST_PID=$!
+	track "$INGEST_PID"
+}
+
+end_scene() {
+	local rc=0
+	end_pid "$INGEST_PID" || rc=1
+	wait "$INGEST_PID" || rc=1
+	exec 6>&-
+	wait_for 10 is_gone "$BROKER_PID" || rc=1
+	return "$rc"
+}
+
+says() {
+	wait_for 20 grep -qF -- "$1" "$WORK/ingest.log"
+}
+
+got() {
+	wait_for 20 grep -qx -- "$1" "$WORK/broker.out"
+}
+
+check "a broker of MQTT 3.1.1 alone" scene old send
+check "the fall back is told" says "does not speak MQTT 5: MQTT 3.1.1 from now on"
+check "the next try is with 3.1.1" got "CONNECT 4"
+check "its options byte is 3.1.1's" got "SUBSCRIBE t/# 0 1"
+check "it is connected" says "MQTT 3.1.1, a new session"
+check "messages are acknowledged" got "PUBACK 3"
+journal_has() { [ "$(dump --stat --json | jq .next_seq)" = "$1" ]; }
+check "and journalled" wait_for 10 journal_has 4
+check "ingest ends" end_scene
+
+check "a broker that refuses the connection" scene reject
+check "its words are told" says "Not authorized (come back on Monday)"
+has_tried_twice() { [ "$(grep -cx "CONNECT 5" "$WORK/broker.out")" -ge 2 ]; }
+check "it is tried again" wait_for 20 has_tried_twice
+check "ingest ends" end_scene
+
+check "a broker that refuses one subscription and lowers another" \
+	scene deny=t/# lower=u send
+check "the refusal is told" says "refuses the subscription to t/#"
+check "the lowering is told" says "lowers the subscription to u to QoS 0"
+# Retain as published, retained messages only when new, QoS 1.
+check "identifiers and options are sent" got "SUBSCRIBE +/b 2 25"
+check "ingest goes on" got "PUBACK 3"
+check "ingest ends" end_scene
+
+check "a broker without subscription identifiers" scene noids send
+check "none is sent" got "SUBSCRIBE t/# 0 25"
+check "ingest goes on" got "PUBACK 3"
+check "ingest ends" end_scene
+tap_done
