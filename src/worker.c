@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The beginning and the end of a worker process.
+ *
+ * Invariant: a worker that was started by tidegated ends when tidegated is gone,
+ * however that ended (PR_SET_PDEATHSIG). It is stopped by SIGTERM alone: SIGINT from
+ * a terminal goes to the whole process group, and tidegated stops its workers in order.
+ */
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "log.h"
+
+#define DEFAULT_CONFIG SYSCONFDIR "/tidegate/tidegate.conf"
+
+struct command_line {
+	const char *config_path;
+	const char *config_name; /* for messages, in place of the path */
+	int parent;              /* 0: nobody's */
+	bool is_verbose;
+};
+
+/* A process has one set of signals, so this is one of the few globals. */
+static volatile sig_atomic_t stop_asked;
+static volatile sig_atomic_t stop_signal_fd = -1;
+
+static void
+ask_to_stop(int signal_number)
+{
+	uint64_t one = 1;
+	int saved_errno = errno;
+
+	(void)signal_number;
+	stop_asked = 1;
+	/* Cannot fail but by being set already. */
+	if (stop_signal_fd >= 0 && write(stop_signal_fd, &one, sizeof(one)) < 0)
+		errno = saved_errno;
+	errno = saved_errno;
+}
+
+static void
+only_interrupt(int signal_number)
+{
+	(void)signal_number;
+}
+
+/* Without SA_RESTART: a blocking call has to return. */
+static void
+handle(int signal_number, void (*handler)(int))
+{
+	struct sigaction action = {.sa_handler = handler};
+
+	(void)sigemptyset(&action.sa_mask);
+	(void)sigaction(signal_number, &action, NULL);
+}
+
+static int
+take_signals(struct worker *w, int parent)
+{
+	w->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->stop_fd < 0) {
+		log_error(LOG_LIFECYCLE, "eventfd: %s", strerror(errno));
+		return ERR_IO;
+	}
+	stop_asked = 0;
+	stop_signal_fd = w->stop_fd;
+	handle(SIGPIPE, SIG_IGN);
+	handle(SIGALRM, only_interrupt);
+	handle(SIGTERM, ask_to_stop);
+	handle(SIGINT, parent > 0 ? SIG_IGN : ask_to_stop);
+	handle(SIGHUP, parent > 0 ? SIG_IGN : ask_to_stop);
+	if (parent > 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+		/* It may have ended before that call. */
+		if (getppid() != parent)
+			(void)raise(SIGTERM);
+	}
+	return 0;
+}
+
+static void
+print_help(const char *name, bool is_forward)
+{
+	printf("Usage: %s [-c FILE] [-v]\n"
+	       "Worker of tidegated(8); runs alone as well, in the foreground.\n\n"
+	       "  -c, --config FILE  configuration (default %s)\n",
+	    name, DEFAULT_CONFIG);
+	if (is_forward)
+		printf("      --once         end when the journal is empty\n"
+		       "      --check        check the settings, open nothing\n");
+	printf("  -v                 log at level debug\n"
+	       "  -h, --help         this help\n"
+	       "  -V, --version      the version\n");
+}
+
+/* The number in an option between tidegated and its worker, or -1. */
+static int
+small_number(const char *text)
+{
+	char *end;
+	long value = strtol(text, &end, 10);
+
+	return *text == '\0' || *end != '\0' || value < 0 || value > INT_MAX
+		   ? -1
+		   : (int)value;
+}
+
+enum long_option {
+	LONG_WAKE_FD = 256,
+	LONG_PARENT,
+	LONG_CONFIG_NAME,
+	LONG_ONCE,
+	LONG_CHECK,
+};
+
+static const struct option long_options[] = {
+    {"config", required_argument, NULL, 'c'},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"wake-fd", required_argument, NULL, LONG_WAKE_FD},
+    {"parent", required_argument, NULL, LONG_PARENT},
+    {"config-name", required_argument, NULL, LONG_CONFIG_NAME},
+    {"once", no_argument, NULL, LONG_ONCE},
+    {"check", no_argument, NULL, LONG_CHECK},
+    {NULL, 0, NULL, 0},
+};
+
+/* Returns false when main() is to return *status now. */
+static bool
+take_option(struct worker *w, struct command_line *line, const char *name, int option,
+    int *status)
+{
+	bool is_forward = strcmp(name, "tidegate-forward") == 0;
+	bool is_good = true;
+
+	switch (option) {
+	case 'c':
+		line->config_path = optarg;
+		break;
+	case 'h':
+		print_help(name, is_forward);
+		*status = EXIT_SUCCESS;
+		return false;
+	case 'V':
+		printf("%s %s\n", name, PACKAGE_VERSION);
+		*status = EXIT_SUCCESS;
+		return false;
+	case 'v':
+		line->is_verbose = true;
+		break;
+	case LONG_WAKE_FD:
+		w->wake_fd = small_number(optarg);
+		is_good = w->wake_fd >= 0;
+		break;
+	case LONG_PARENT:
+		line->parent = small_number(optarg);
+		is_good = line->parent > 0;
+		break;
+	case LONG_CONFIG_NAME:
+		line->config_name = optarg;
+		break;
+	case LONG_ONCE:
+		w->once = true;
+		is_good = is_forward;
+		break;
+	case LONG_CHECK:
+		w->check = true;
+		is_good = is_forward;
+		break;
+	default: /* getopt_long(3) has said why */
+		is_good = false;
+		break;
+	}
+	if (!is_good) {
+		fprintf(stderr, "%s: wrong usage; see %s --help\n", name, name);
+		*status = EXIT_USAGE;
+	}
+	return is_good;
+}
+
+static bool
+read_command_line(struct worker *w, struct command_line *line, const char *name,
+    int argc, char *argv[], int *status)
+{
+	int option = getopt_long(argc, argv, "c:hVv", long_options, NULL);
+
+	for (; option != -1;
+	     option = getopt_long(argc, argv, "c:hVv", long_options, NULL)) {
+		if (!take_option(w, line, name, option, status))
+			return false;
+	}
+	if (optind < argc) {
+		fprintf(stderr, "%s: unexpected argument: %s; see %s --help\n", name,
+		    argv[optind], name);
+		*status = EXIT_USAGE;
+		return false;
+	}
+	return true;
+}
+
+/* With --check they go to whoever called, as they are; otherwise into the log. */
+static void
+report(const struct worker *w, struct buffer *mistakes)
+{
+	char *rest = NULL;
+	char *text;
+
+	if (buffer_append(mistakes, "", 1) != 0)
+		return;
+	text = (char *)mistakes->data;
+	if (w->check) {
+		fputs(text, stderr);
+		return;
+	}
+	for (char *one = strtok_r(text, "\n", &rest); one != NULL;
+	     one = strtok_r(NULL, "\n", &rest))
+		log_error(LOG_LIFECYCLE, "%s", one);
+}
+
+static int
+read_settings(struct worker *w, const struct command_line *line)
+{
+	const char *name =
+	    line->config_name != NULL ? line->config_name : line->config_path;
+	struct buffer text = {0};
+	struct buffer mistakes = {0};
+	int err;
+
+	err = settings_read(line->config_path, &text, &mistakes);
+	if (err == 0)
+		err = settings_parse(
+		    &w->settings, name, (const char *)text.data, &mistakes);
+	if (err != 0)
+		report(w, &mistakes);
+	buffer_fini(&text);
+	buffer_fini(&mistakes);
+	return err;
+}
+
+int
+worker_begin(struct worker *w, const char *name, int argc, char *argv[], int *status)
+{
+	struct command_line line = {.config_path = DEFAULT_CONFIG};
+	int err;
+
+	*w = (struct worker){.stop_fd = -1, .wake_fd = -1};
+	log_open(name, LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	if (!read_command_line(w, &line, name, argc, argv, status))
+		return ERR_INVALID;
+	err = read_settings(w, &line);
+	if (err != 0)
+		goto fail;
+	log_open(name, line.is_verbose ? LOG_LEVEL_DEBUG : w->settings->log.level,
+	    w->settings->log.format);
+	if (w->wake_fd >= 0 && fcntl(w->wake_fd, F_SETFD, FD_CLOEXEC) != 0) {
+		log_error(
+		    LOG_LIFECYCLE, "--wake-fd %d: %s", w->wake_fd, strerror(errno));
+		err = ERR_IO;
+		goto fail;
+	}
+	err = take_signals(w, line.parent);
+	if (err != 0)
+		goto fail;
+	return 0;
+
+fail:
+	*status = err == ERR_INVALID ? EXIT_CONFIG : EXIT_FAILED;
+	worker_end(w);
+	return err;
+}
+
+bool
+worker_should_stop(const struct worker *w)
+{
+	(void)w;
+	return stop_asked != 0;
+}
+
+void
+worker_guard_begin(int limit_ms)
+{
+	struct itimerval timer = {
+	    .it_interval = {.tv_sec = 1},
+	    .it_value = {.tv_sec = limit_ms / 1000, .tv_usec = limit_ms % 1000 * 1000},
+	};
+
+	(void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void
+worker_guard_end(void)
+{
+	struct itimerval timer = {.it_value = {.tv_sec = 0}};
+
+	(void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void
+worker_end(struct worker *w)
+{
+	stop_signal_fd = -1;
+	if (w->stop_fd >= 0)
+		(void)close(w->stop_fd);
+	if (w->wake_fd >= 0)
+		(void)close(w->wake_fd);
+	settings_free(w->settings);
+	*w = (struct worker){.stop_fd = -1, .wake_fd = -1};
+}
