@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The forwarder: reads the journal ahead of what is acknowledged, sends each record
+ * down every route that matches, counts what comes back, moves each route's
+ * acknowledged sequence over the finished prefix, and truncates.
+ *
+ * It knows no third-party library; time comes in as now_ms (monotonic) and real_ms.
+ * It never waits: step, poll on forwarder_timeout_ms() and the sink's fd, step.
+ *
+ * Invariants: a record is acknowledged for a route only after SINK_DELIVERED, or after
+ * journal_bury() has returned 0, or when the route does not match it. No timer decides
+ * that one is lost. On one route records are sent in the order of their sequence; after
+ * a rejection nothing behind it is sent before it is settled (I4).
+ */
+#ifndef FORWARDER_H
+#define FORWARDER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "journal.h"
+#include "route.h"
+#include "sink.h"
+
+/*
+ * The name under which the journal keeps the position of the lane that buries records
+ * which no route matches; no route can have it.
+ */
+#define FORWARDER_UNROUTED "(unrouted)"
+
+struct forwarder;
+
+struct forwarder_options {
+	struct journal *journal;     /* borrowed */
+	struct sink *sink;           /* borrowed; its delivered and context are set here */
+	struct route *const *routes; /* borrowed */
+	size_t route_count;          /* at least 1 */
+	uint64_t buffer_max_bytes;   /* records on their way, all routes together */
+};
+
+/* Errors: ERR_NOMEM, and those of journal_routes_set(). */
+int forwarder_open(struct forwarder **out, const struct forwarder_options *o);
+
+/*
+ * What was delivered but not yet recorded is delivered again by the next forwarder.
+ * Close the sink before: values on their way lie in memory that is freed here.
+ */
+void forwarder_close(struct forwarder *f);
+
+/*
+ * Do what can be done now: collect deliveries, read, send, bury, acknowledge. The
+ * work of one call is bounded, so that signals and the watchdog are served.
+ *
+ * Errors:    ERR_CORRUPT and the like from the journal are logged and hold the route;
+ *            only ERR_NOMEM comes out.
+ */
+int forwarder_step(struct forwarder *f, int64_t now_ms, int64_t real_ms);
+
+/* How long the caller may wait before the next step: 0 = not at all, -1 = for good. */
+int forwarder_timeout_ms(const struct forwarder *f, int64_t now_ms);
+
+/* Stop sending new records; deliveries are still collected. */
+void forwarder_stop(struct forwarder *f);
+
+/* Is nothing in flight? After forwarder_stop(): ready to close. */
+bool forwarder_is_settled(const struct forwarder *f);
+
+/* Does no route owe anything, is it recorded, and is the journal truncated? */
+bool forwarder_is_empty(const struct forwarder *f);
+
+/* Record the acknowledged sequences now. Errors: as journal_acknowledge(). */
+int forwarder_checkpoint(struct forwarder *f);
+
+struct forwarder_route_stat {
+	const char *name;
+	uint64_t acked_seq;
+	uint64_t delivered_count;
+	uint64_t dead_count;
+	bool is_held;         /* also while there is no producer */
+	const char *held_why; /* borrowed until the next step; "" */
+};
+
+/* Figures of route number index; route_count: of what no route matches. */
+void forwarder_route_stat(const struct forwarder *f, size_t index,
+    struct forwarder_route_stat *out);
+
+#endif

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which partitions of a topic may take another record.
+ *
+ * Kafka holds an idempotent producer to its sequence numbers only from the first
+ * batch on that it has taken from it on a partition: before that any number will do.
+ * So if the first batch is refused and others are on the wire behind it, those land,
+ * and what was refused comes after them when it is sent again. Therefore the first
+ * record of a producer on a partition goes alone: the next is admitted only when that
+ * one has been delivered. The same after a long silence, for which a broker may have
+ * forgotten the producer (producer.id.expiration.ms, a day by default).
+ *
+ * It knows no library and no clock.
+ */
+#ifndef PARTITION_GATE_H
+#define PARTITION_GATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PARTITION_GATE_IDLE_MS ((int64_t)10 * 60 * 1000)
+
+struct gate_partition {
+	uint32_t out;   /* admitted and not yet reported */
+	bool is_proven; /* the broker has taken something from this producer */
+	int64_t reported_at_ms;
+};
+
+/* Zero-initialised is valid: nothing is proven. */
+struct partition_gate {
+	struct gate_partition *list;
+	int32_t count;
+};
+
+void partition_gate_fini(struct partition_gate *g);
+
+/*
+ * May a record go to this partition now? True: it counts as out until it is reported.
+ * False too where there is no memory to remember it.
+ *
+ * Units:     now_ms is monotonic; count is how many partitions the topic has.
+ */
+bool partition_gate_admit(
+    struct partition_gate *g, int32_t partition, int32_t count, int64_t now_ms);
+
+/*
+ * A record came back. partition: negative where it never got one; one that was not
+ * admitted (librdkafka placed it later) is welcome.
+ */
+void partition_gate_report(
+    struct partition_gate *g, int32_t partition, bool is_delivered, int64_t now_ms);
+
+#endif

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A route: which records go where in Kafka, and in which form. Compiled once from
+ * the settings; a record is matched and rendered when it is forwarded, never when it
+ * is journalled, so a mistake in a route can be mended without loss.
+ */
+#ifndef ROUTE_H
+#define ROUTE_H
+
+#include "journal.h"
+#include "record.h"
+#include "settings.h"
+#include "sink.h"
+
+struct route;
+
+/*
+ * Ownership: s and identity are borrowed for as long as the route lives.
+ * Errors:    ERR_NOMEM.
+ */
+int route_open(struct route **out, const struct settings *s, size_t index,
+    const struct journal_identity *identity);
+void route_close(struct route *r);
+
+const char *route_name(const struct route *r);
+bool route_matches(const struct route *r, const struct record *record);
+
+/*
+ * Make what is sent to Kafka out of a record.
+ *
+ * Ownership: out borrows from record and from the route: valid until the next
+ *            route_render() on it. out->copy_value is set accordingly.
+ * Units:     now_ms is real time, ms since the epoch. With forwarded_time the record
+ *            time is now_ms, whatever the settings say.
+ * Errors:    ERR_NOMEM.
+ */
+int route_render(struct route *r, const struct record *record, uint64_t seq,
+    int64_t now_ms, bool forwarded_time, struct sink_record *out);
+
+#endif

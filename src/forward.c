@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The loop of tidegate-forward: one poll(2) for ingest's wake-up, librdkafka's event
+ * and the request to stop.
+ *
+ * Failure modes: the journal or the producer cannot be opened: exit, tidegated tries
+ * again. It cannot be told what was delivered before the end: that is sent again.
+ */
+#include "forward.h"
+
+#include <poll.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "forwarder.h"
+#include "journal.h"
+#include "kafka_sink.h"
+#include "log.h"
+#include "now.h"
+#include "route.h"
+
+#define LOCK_WAIT_MS  5000
+#define ALONE_WAIT_MS 100  /* nobody wakes us when something was journalled */
+#define LONG_WAIT_MS  1000 /* for housekeeping */
+#define READERS_MS    60000
+#define STATISTICS_MS 3600000
+
+struct forward {
+	struct worker *worker;
+	struct journal *journal;
+	struct sink *sink;
+	struct route **routes;
+	size_t route_count;
+	struct forwarder *forwarder;
+	int64_t readers_at_ms;
+	int64_t statistics_at_ms;
+	uint64_t *delivered_before; /* for each route, at the last statistics */
+};
+
+static int
+open_journal(struct forward *f)
+{
+	const struct settings *s = f->worker->settings;
+	const struct journal_options options = {
+	    .directory = s->journal.directory,
+	    .gateway_id = s->gateway_id,
+	    .max_bytes = s->journal.max_bytes,
+	    .dead_max_bytes = s->journal.dead_max_bytes,
+	    .codec = s->journal.compression,
+	    .preallocate = s->journal.preallocate,
+	    .lock_wait_ms = LOCK_WAIT_MS,
+	};
+
+	return journal_open(&f->journal, JOURNAL_FORWARD, &options);
+}
+
+static int
+open_routes(struct forward *f)
+{
+	const struct settings *s = f->worker->settings;
+	int err = 0;
+
+	f->routes = calloc(s->route_count, sizeof(*f->routes));
+	f->delivered_before = calloc(s->route_count, sizeof(*f->delivered_before));
+	if (f->routes == NULL || f->delivered_before == NULL)
+		return ERR_NOMEM;
+	f->route_count = s->route_count;
+	for (size_t i = 0; i < f->route_count && err == 0; i++)
+		err = route_open(&f->routes[i], s, i, journal_identity(f->journal));
+	return err;
+}
+
+static int
+open_forwarder(struct forward *f)
+{
+	const struct forwarder_options options = {
+	    .journal = f->journal,
+	    .sink = f->sink,
+	    .routes = f->routes,
+	    .route_count = f->route_count,
+	    .buffer_max_bytes = f->worker->settings->kafka.buffer_max_bytes,
+	};
+
+	return forwarder_open(&f->forwarder, &options);
+}
+
+/* The sink goes first: values on their way lie in the forwarder's memory. */
+static void
+close_all(struct forward *f)
+{
+	if (f->sink != NULL)
+		f->sink->ops->close(f->sink);
+	forwarder_close(f->forwarder);
+	for (size_t i = 0; i < f->route_count; i++)
+		route_close(f->routes[i]);
+	free(f->routes);
+	free(f->delivered_before);
+	journal_close(f->journal);
+}
+
+/* ---- waiting ---- */
+
+static void
+read_empty(int fd)
+{
+	uint64_t count;
+
+	/* A non-blocking eventfd: one read takes all. Fails only if there was nothing. */
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+static void
+wait_for_something(struct forward *f, int limit_ms)
+{
+	struct worker *w = f->worker;
+	struct pollfd fds[] = {
+	    {.fd = w->stop_fd, .events = POLLIN},
+	    {.fd = f->sink->ops->fd(f->sink), .events = POLLIN},
+	    {.fd = w->wake_fd, .events = POLLIN}, /* -1: left out by poll(2) */
+	};
+	int wait_ms = forwarder_timeout_ms(f->forwarder, now_monotonic_ms());
+
+	if (wait_ms < 0 || wait_ms > limit_ms)
+		wait_ms = limit_ms;
+	if (poll(fds, sizeof(fds) / sizeof(fds[0]), wait_ms) <= 0)
+		return;
+	if (fds[1].revents & POLLIN)
+		read_empty(fds[1].fd);
+	if (fds[2].revents & POLLIN)
+		read_empty(w->wake_fd);
+	if (fds[2].revents & (POLLERR | POLLNVAL)) {
+		log_warning(
+		    LOG_LIFECYCLE, "the wake-up from ingest is broken: polling");
+		w->wake_fd = -1;
+	}
+}
+
+/* ---- now and then ---- */
+
+static void
+write_statistics(struct forward *f)
+{
+	struct journal_stat stat;
+	int err = journal_stat(f->journal, &stat);
+
+	if (err == 0) {
+		log_info(LOG_STATISTICS,
+		    "journal: %llu records wait, %llu dead letters, %llu of %llu bytes",
+		    (unsigned long long)stat.records,
+		    (unsigned long long)stat.dead_count,
+		    (unsigned long long)stat.used_bytes,
+		    (unsigned long long)stat.max_bytes);
+		journal_stat_fini(&stat);
+	}
+	for (size_t i = 0; i < f->route_count; i++) {
+		struct forwarder_route_stat s;
+
+		forwarder_route_stat(f->forwarder, i, &s);
+		log_info(LOG_STATISTICS,
+		    "route %s: %llu delivered, %llu dead, acknowledged up to %llu%s%s",
+		    s.name,
+		    (unsigned long long)(s.delivered_count - f->delivered_before[i]),
+		    (unsigned long long)s.dead_count, (unsigned long long)s.acked_seq,
+		    s.is_held ? ", holds: " : "", s.held_why);
+		f->delivered_before[i] = s.delivered_count;
+	}
+}
+
+static void
+keep_house(struct forward *f, int64_t now_ms)
+{
+	if (now_ms >= f->readers_at_ms) {
+		/* What fails is logged there; the next minute tries again. */
+		(void)journal_readers_check(f->journal);
+		f->readers_at_ms = now_ms + READERS_MS;
+	}
+	if (now_ms >= f->statistics_at_ms) {
+		write_statistics(f);
+		f->statistics_at_ms = now_ms + STATISTICS_MS;
+	}
+}
+
+/* ---- the loop ---- */
+
+static int
+run(struct forward *f)
+{
+	int err = 0;
+
+	f->statistics_at_ms = now_monotonic_ms() + STATISTICS_MS;
+	while (!worker_should_stop(f->worker)) {
+		int64_t now_ms = now_monotonic_ms();
+
+		err = forwarder_step(f->forwarder, now_ms, now_real_ms());
+		if (err != 0)
+			break;
+		if (f->worker->once && forwarder_is_empty(f->forwarder))
+			break;
+		keep_house(f, now_ms);
+		wait_for_something(
+		    f, f->worker->wake_fd < 0 ? ALONE_WAIT_MS : LONG_WAIT_MS);
+	}
+	if (err != 0)
+		log_error(LOG_LIFECYCLE, "cannot go on: %s", err_str(err));
+	return err;
+}
+
+/* Collect what is in flight, and tell the journal. */
+static int
+stop(struct forward *f)
+{
+	int64_t now_ms = now_monotonic_ms();
+	int64_t end_ms = now_ms + f->worker->settings->kafka.shutdown_ms;
+	int err;
+
+	forwarder_stop(f->forwarder);
+	while (!forwarder_is_settled(f->forwarder) && now_ms < end_ms) {
+		/* What was asked to stop stays asked: only wait for the sink. */
+		struct pollfd fd = {f->sink->ops->fd(f->sink), POLLIN, 0};
+
+		if (poll(&fd, 1, (int)(end_ms - now_ms)) > 0)
+			read_empty(fd.fd);
+		now_ms = now_monotonic_ms();
+		if (forwarder_step(f->forwarder, now_ms, now_real_ms()) != 0)
+			break;
+	}
+	if (!forwarder_is_settled(f->forwarder))
+		log_warning(LOG_DELIVERY, "Kafka has not confirmed all that was sent "
+					  "to it: the journal keeps it");
+	err = forwarder_checkpoint(f->forwarder);
+	if (err != 0)
+		log_error(LOG_JOURNAL,
+		    "cannot record what was delivered, it will be sent again: %s",
+		    err_str(err));
+	return err;
+}
+
+static void
+tell_start(const struct forward *f)
+{
+	struct journal_stat stat;
+
+	if (journal_stat(f->journal, &stat) != 0)
+		return;
+	log_info(LOG_LIFECYCLE, "started; %llu records wait, from %llu on",
+	    (unsigned long long)stat.records, (unsigned long long)stat.acked_seq + 1);
+	journal_stat_fini(&stat);
+}
+
+int
+forward_run(struct worker *w)
+{
+	struct forward f = {.worker = w};
+	int status = EXIT_FAILED;
+	int err;
+
+	err = open_journal(&f);
+	if (err != 0)
+		goto end;
+	err = kafka_sink_open(&f.sink, w->settings);
+	if (err == ERR_INVALID)
+		status = EXIT_CONFIG;
+	if (err == 0)
+		err = open_routes(&f);
+	if (err == 0)
+		err = open_forwarder(&f);
+	if (err != 0) {
+		log_error(LOG_LIFECYCLE, "cannot start: %s", err_str(err));
+		goto end;
+	}
+	tell_start(&f);
+	err = run(&f);
+	if (stop(&f) != 0 || err != 0)
+		goto end;
+	if (w->once && !forwarder_is_empty(f.forwarder)) {
+		log_warning(LOG_LIFECYCLE, "stopped before the journal was empty");
+		goto end;
+	}
+	log_info(LOG_LIFECYCLE, "stopped");
+	status = EXIT_SUCCESS;
+end:
+	close_all(&f);
+	return status;
+}

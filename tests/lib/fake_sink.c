@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "fake_sink.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+struct fake_record {
+	struct fake_landed as_landed;
+	const void *borrowed; /* the value, where it was not to be copied */
+	bool is_answered;     /* taken out of the queue by sweep() */
+};
+
+static void *
+grow(void *list, size_t count, size_t *capacity, size_t size)
+{
+	if (count < *capacity)
+		return list;
+	*capacity = *capacity == 0 ? 64 : *capacity * 2;
+	list = realloc(list, *capacity * size);
+	assert(list != NULL);
+	return list;
+}
+
+static char *
+copy(struct bytes in)
+{
+	char *out = malloc(in.size + 1);
+
+	assert(out != NULL);
+	if (in.size > 0)
+		memcpy(out, in.data, in.size);
+	out[in.size] = '\0';
+	return out;
+}
+
+static size_t
+partition_of(const struct fake_sink *s, struct bytes key)
+{
+	const uint8_t *p = key.data;
+	uint32_t hash = 2166136261;
+
+	for (size_t i = 0; i < key.size; i++)
+		hash = (hash ^ p[i]) * 16777619;
+	return hash % s->partitions;
+}
+
+static uint64_t
+bytes_of(const struct fake_landed *r)
+{
+	return r->value_size + (r->key == NULL ? 0 : strlen(r->key));
+}
+
+static int
+fake_send(struct sink *sink, const struct sink_record *r, uint64_t tag)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+	struct fake_record *f;
+
+	assert(r->topic != NULL);
+	assert(r->key.data != NULL || r->key.size == 0);
+	if (s->is_fatal)
+		return ERR_FATAL;
+	if (s->out_count >= s->queue_max)
+		return ERR_FULL;
+	if (s->send_max > 0 && r->value.size > s->send_max)
+		return ERR_TOOLARGE;
+	if (s->is_refused_at_once && s->refused_topic != NULL &&
+	    strcmp(r->topic, s->refused_topic) == 0)
+		return ERR_REFUSED;
+	s->queue =
+	    grow(s->queue, s->queue_count, &s->queue_capacity, sizeof(*s->queue));
+	f = &s->queue[s->queue_count++];
+	s->out_count++;
+	f->is_answered = false;
+	f->as_landed = (struct fake_landed){
+	    .tag = tag,
+	    .topic = r->topic,
+	    .partition = partition_of(s, r->key),
+	    .key = r->key.data == NULL ? NULL : copy(r->key),
+	    .value = copy(r->value),
+	    .value_size = r->value.size,
+	    .timestamp_ms = r->timestamp_ms,
+	};
+	f->borrowed = r->copy_value ? NULL : r->value.data;
+	s->sent_count++;
+	s->out_bytes += bytes_of(&f->as_landed);
+	if (s->out_bytes > s->out_bytes_max)
+		s->out_bytes_max = s->out_bytes;
+	if (s->out_count > s->out_count_max)
+		s->out_count_max = s->out_count;
+	return 0;
+}
+
+/* Put record number index of the queue into "Kafka" or away, and tell. */
+static void
+answer(struct fake_sink *s, size_t index, bool lands, enum sink_result result)
+{
+	struct fake_record f = s->queue[index];
+	const char *text = result == SINK_DELIVERED ? "" : "as the test wants it";
+
+	/* A value that was not to be copied must be there to the end. */
+	if (f.borrowed != NULL)
+		assert(
+		    memcmp(f.borrowed, f.as_landed.value, f.as_landed.value_size) == 0);
+	s->out_count--;
+	s->out_bytes -= bytes_of(&f.as_landed);
+	s->queue[index].is_answered = true;
+	if (lands) {
+		s->landed = grow(s->landed, s->landed_count, &s->landed_capacity,
+		    sizeof(*s->landed));
+		s->landed[s->landed_count++] = f.as_landed;
+	} else {
+		free(f.as_landed.key);
+		free(f.as_landed.value);
+	}
+	s->sink.delivered(s->sink.context, f.as_landed.tag, result, text);
+}
+
+static enum sink_result
+judge(const struct fake_sink *s, const struct fake_landed *r)
+{
+	if (s->refused_topic != NULL && strcmp(r->topic, s->refused_topic) == 0)
+		return SINK_ROUTE_REFUSED;
+	if (s->value_max > 0 && r->value_size > s->value_max)
+		return SINK_RECORD_REFUSED;
+	if (s->time_max_ms > 0 && r->timestamp_ms > s->time_max_ms)
+		return SINK_TIMESTAMP_REFUSED;
+	return SINK_DELIVERED;
+}
+
+static void
+sweep(struct fake_sink *s)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->queue_count; i++) {
+		if (!s->queue[i].is_answered)
+			s->queue[kept++] = s->queue[i];
+	}
+	s->queue_count = kept;
+}
+
+static bool
+is_of_batch(const struct fake_record *r, const struct fake_landed *first)
+{
+	return !r->is_answered && r->as_landed.partition == first->partition &&
+	       strcmp(r->as_landed.topic, first->topic) == 0;
+}
+
+/* One batch out of a partition. False: it has none. */
+static bool
+answer_batch(struct fake_sink *s, size_t partition)
+{
+	enum sink_result result = SINK_DELIVERED;
+	struct fake_landed first;
+	size_t begin = 0;
+	size_t count = 0;
+
+	while (begin < s->queue_count &&
+	       (s->queue[begin].is_answered ||
+		   s->queue[begin].as_landed.partition != partition))
+		begin++;
+	if (begin == s->queue_count)
+		return false;
+	first = s->queue[begin].as_landed;
+	for (size_t i = begin; i < s->queue_count && count < s->batch_max; i++) {
+		if (!is_of_batch(&s->queue[i], &first))
+			continue;
+		count++;
+		if (result == SINK_DELIVERED)
+			result = judge(s, &s->queue[i].as_landed);
+	}
+	if (s->given_back > 0) {
+		s->given_back--;
+		result = SINK_NOT_DELIVERED;
+	}
+	/* Kafka's refusal of a topic leaves the producer alone (facts). */
+	if (s->is_gapless &&
+	    (result == SINK_RECORD_REFUSED || result == SINK_TIMESTAMP_REFUSED))
+		s->is_fatal = true;
+	/* What is queued behind a refusal of the topic shares its fate. */
+	if (result == SINK_ROUTE_REFUSED)
+		count = s->queue_count;
+	for (size_t i = begin; i < s->queue_count && count > 0; i++) {
+		if (is_of_batch(&s->queue[i], &first)) {
+			answer(s, i, result == SINK_DELIVERED, result);
+			count--;
+		}
+	}
+	return true;
+}
+
+static void
+fake_poll(struct sink *sink)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+	size_t idle = 0;
+	size_t left = s->batches_per_poll;
+
+	while (left > 0 && idle < s->partitions && !s->is_fatal && !s->is_down) {
+		size_t partition = s->next_partition;
+
+		s->next_partition = (s->next_partition + 1) % s->partitions;
+		if (!s->is_stuck[partition] && answer_batch(s, partition)) {
+			idle = 0;
+			left--;
+		} else {
+			idle++;
+		}
+	}
+	sweep(s);
+}
+
+static int
+fake_fd(const struct sink *sink)
+{
+	(void)sink;
+	return -1;
+}
+
+static bool
+fake_is_fatal(struct sink *sink, const char **text)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+
+	if (s->is_fatal)
+		*text = "fatal, as the test wants it";
+	return s->is_fatal;
+}
+
+static int
+fake_reopen(struct sink *sink)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+
+	for (size_t i = 0; i < s->queue_count; i++) {
+		bool lands = s->landed_on_reopen > 0;
+
+		s->landed_on_reopen -= lands;
+		answer(s, i, lands, SINK_NOT_DELIVERED);
+	}
+	sweep(s);
+	s->reopen_count++;
+	if (s->reopen_failures > 0) {
+		s->reopen_failures--;
+		return ERR_FATAL;
+	}
+	s->is_fatal = false;
+	return 0;
+}
+
+static void
+fake_close(struct sink *sink)
+{
+	(void)sink;
+}
+
+void
+fake_sink_init(struct fake_sink *s)
+{
+	static const struct sink_ops ops = {
+	    .send = fake_send,
+	    .poll = fake_poll,
+	    .fd = fake_fd,
+	    .is_fatal = fake_is_fatal,
+	    .reopen = fake_reopen,
+	    .close = fake_close,
+	};
+
+	*s = (struct fake_sink){
+	    .sink.ops = &ops,
+	    .partitions = 1,
+	    .batch_max = 100,
+	    .batches_per_poll = 10,
+	    .queue_max = 100000,
+	    .is_gapless = true,
+	};
+}
+
+void
+fake_sink_fini(struct fake_sink *s)
+{
+	fake_sink_forget(s);
+	for (size_t i = 0; i < s->landed_count; i++) {
+		free(s->landed[i].key);
+		free(s->landed[i].value);
+	}
+	free(s->queue);
+	free(s->landed);
+}
+
+void
+fake_sink_fail(struct fake_sink *s)
+{
+	s->is_fatal = true;
+}
+
+void
+fake_sink_forget(struct fake_sink *s)
+{
+	for (size_t i = 0; i < s->queue_count; i++) {
+		free(s->queue[i].as_landed.key);
+		free(s->queue[i].as_landed.value);
+	}
+	s->queue_count = 0;
+	s->out_count = 0;
+	s->out_bytes = 0;
+	s->is_fatal = false;
+}

@@ -1,0 +1,623 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The Kafka sink against librdkafka's mock cluster, within this process. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <librdkafka/rdkafka.h>
+
+#include <librdkafka/rdkafka_mock.h>
+
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "kafka_sink.h"
+#include "now.h"
+
+#define TOPIC       "t"
+#define TAGS        600
+#define WAIT_MS     20000
+#define API_PRODUCE 0
+
+struct fixture {
+	rd_kafka_t *rk;
+	rd_kafka_mock_cluster_t *mock;
+	struct settings settings;
+	struct settings_property properties[2];
+	struct sink *sink;
+	char bootstrap[128];
+	int reports[TAGS];
+	enum sink_result result[TAGS];
+	size_t report_count;
+	char text[256]; /* of the latest report */
+};
+
+static char all[] = "all", none[] = "none", file_name[] = "file.conf", gateway[] = "g1",
+	    prefix[] = "tidegate";
+static char propagation[] = "topic.metadata.propagation.max.ms", fast[] = "100",
+	    backoff[] = "reconnect.backoff.max.ms";
+
+static void
+take(void *context, uint64_t tag, enum sink_result result, const char *text)
+{
+	struct fixture *f = context;
+
+	assert_true(tag < TAGS);
+	f->reports[tag]++;
+	f->result[tag] = result;
+	f->report_count++;
+	snprintf(f->text, sizeof(f->text), "%s", text);
+}
+
+static void
+open_sink(struct fixture *f)
+{
+	assert_int_equal(kafka_sink_open(&f->sink, &f->settings), 0);
+	f->sink->delivered = take;
+	f->sink->context = f;
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct settings_kafka *k = &f->settings.kafka;
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	char why[256];
+
+	(void)rd_kafka_conf_set(conf, "log_level", "2", why, sizeof(why));
+	f->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
+	f->mock = rd_kafka_mock_cluster_new(f->rk, 1);
+	snprintf(f->bootstrap, sizeof(f->bootstrap), "%s",
+	    rd_kafka_mock_cluster_bootstraps(f->mock));
+	rd_kafka_mock_topic_create(f->mock, TOPIC, 1, 1);
+	f->properties[0] = (struct settings_property){propagation, fast, 1};
+	f->properties[1] = (struct settings_property){backoff, fast, 2};
+	f->settings.name = file_name;
+	f->settings.gateway_id = gateway;
+	k->bootstrap_servers = f->bootstrap;
+	k->client_id_prefix = prefix;
+	k->acks = all;
+	k->compression = none;
+	k->batch_size_bytes = -1;
+	k->linger_ms = -1;
+	k->buffer_max_bytes = 8 << 20;
+	k->properties = f->properties;
+	k->property_count = 2;
+	open_sink(f);
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	f->sink->ops->close(f->sink);
+	rd_kafka_mock_cluster_destroy(f->mock);
+	rd_kafka_destroy(f->rk);
+	free(f);
+	return 0;
+}
+
+/* Wait on the descriptor as the forwarder does, then poll. */
+static void
+turn(struct fixture *f, int wait_ms)
+{
+	struct pollfd p = {.fd = f->sink->ops->fd(f->sink), .events = POLLIN};
+	uint64_t count;
+
+	if (poll(&p, 1, wait_ms) > 0)
+		assert_int_equal(read(p.fd, &count, sizeof(count)), sizeof(count));
+	f->sink->ops->poll(f->sink);
+}
+
+static void
+wait_reports(struct fixture *f, size_t count)
+{
+	int64_t deadline_ms = now_monotonic_ms() + WAIT_MS;
+
+	while (f->report_count < count) {
+		assert_true(now_monotonic_ms() < deadline_ms);
+		turn(f, 100);
+	}
+	assert_int_equal(f->report_count, count);
+}
+
+static int
+send_to(struct fixture *f, const char *topic, uint64_t tag, size_t size)
+{
+	char *value = calloc(1, size + 32);
+	struct sink_header headers[] = {
+	    {"one", {"1", 1}},
+	    {"empty", {"", 0}},
+	    {"one", {"again", 5}},
+	};
+	struct sink_record r = {.topic = topic,
+	    .key = {"key", 3},
+	    .copy_value = true,
+	    .timestamp_ms = 1700000000000 + (int64_t)tag,
+	    .headers = headers,
+	    .header_count = 3};
+	int err;
+
+	snprintf(value, size + 32, "value %llu", (unsigned long long)tag);
+	r.value = (struct bytes){value, size == 0 ? strlen(value) : size};
+	err = f->sink->ops->send(f->sink, &r, tag);
+	free(value);
+	return err;
+}
+
+/* Send when the sink takes it. */
+static void
+send_patiently(struct fixture *f, uint64_t tag)
+{
+	int64_t deadline_ms = now_monotonic_ms() + WAIT_MS;
+	int err;
+
+	for (;;) {
+		err = send_to(f, TOPIC, tag, 0);
+		if (err != ERR_FULL && err != ERR_AWAY)
+			break;
+		assert_true(now_monotonic_ms() < deadline_ms);
+		turn(f, 100);
+	}
+	assert_int_equal(err, 0);
+}
+
+static void
+assert_results(
+    const struct fixture *f, uint64_t from, uint64_t to, enum sink_result result)
+{
+	for (uint64_t tag = from; tag < to; tag++) {
+		assert_int_equal(f->reports[tag], 1);
+		assert_int_equal(f->result[tag], result);
+	}
+}
+
+static bool
+is_fatal(struct fixture *f)
+{
+	const char *text;
+
+	return f->sink->ops->is_fatal(f->sink, &text);
+}
+
+static rd_kafka_message_t *
+consume_one(rd_kafka_t *consumer)
+{
+	int64_t deadline_ms = now_monotonic_ms() + WAIT_MS;
+
+	for (;;) {
+		rd_kafka_message_t *m = rd_kafka_consumer_poll(consumer, 200);
+
+		if (m != NULL && m->err == RD_KAFKA_RESP_ERR_NO_ERROR)
+			return m;
+		if (m != NULL)
+			rd_kafka_message_destroy(m);
+		assert_true(now_monotonic_ms() < deadline_ms);
+	}
+}
+
+static rd_kafka_t *
+open_consumer(struct fixture *f)
+{
+	rd_kafka_conf_t *conf = rd_kafka_conf_new();
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_t *consumer;
+	char why[256];
+
+	rd_kafka_topic_partition_list_add(list, TOPIC, 0)->offset = 0;
+	assert_int_equal(rd_kafka_conf_set(
+			     conf, "bootstrap.servers", f->bootstrap, why, sizeof(why)),
+	    0);
+	assert_int_equal(
+	    rd_kafka_conf_set(conf, "group.id", "test", why, sizeof(why)), 0);
+	consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
+	assert_non_null(consumer);
+	rd_kafka_poll_set_consumer(consumer);
+	assert_int_equal(rd_kafka_assign(consumer, list), 0);
+	rd_kafka_topic_partition_list_destroy(list);
+	return consumer;
+}
+
+/* ---- what arrives ---- */
+
+static void
+assert_message(const rd_kafka_message_t *m, uint64_t tag)
+{
+	rd_kafka_headers_t *headers;
+	rd_kafka_timestamp_type_t type;
+	const char *name;
+	const void *value;
+	char want[64];
+	size_t size;
+
+	snprintf(want, sizeof(want), "value %llu", (unsigned long long)tag);
+	assert_int_equal(m->len, strlen(want));
+	assert_memory_equal(m->payload, want, m->len);
+	assert_int_equal(m->key_len, 3);
+	assert_memory_equal(m->key, "key", 3);
+	assert_int_equal(
+	    rd_kafka_message_timestamp(m, &type), 1700000000000 + (int64_t)tag);
+	assert_int_equal(rd_kafka_message_headers(m, &headers), 0);
+	assert_int_equal(rd_kafka_header_cnt(headers), 3);
+	assert_int_equal(rd_kafka_header_get_all(headers, 1, &name, &value, &size), 0);
+	assert_string_equal(name, "empty");
+	assert_int_equal(size, 0);
+	assert_int_equal(rd_kafka_header_get_all(headers, 2, &name, &value, &size), 0);
+	assert_string_equal(name, "one");
+	assert_int_equal(size, 5);
+	assert_memory_equal(value, "again", 5);
+}
+
+static void
+everything_arrives_in_order_and_is_reported_once(void **state)
+{
+	struct fixture *f = *state;
+	rd_kafka_t *consumer;
+
+	for (uint64_t tag = 0; tag < TAGS; tag++)
+		send_patiently(f, tag);
+	wait_reports(f, TAGS);
+	assert_results(f, 0, TAGS, SINK_DELIVERED);
+	assert_string_equal(f->text, "");
+	consumer = open_consumer(f);
+	for (uint64_t tag = 0; tag < TAGS; tag++) {
+		rd_kafka_message_t *m = consume_one(consumer);
+
+		assert_message(m, tag);
+		rd_kafka_message_destroy(m);
+	}
+	rd_kafka_consumer_close(consumer);
+	rd_kafka_destroy(consumer);
+}
+
+static void
+empty_value_and_no_key_arrive_as_such(void **state)
+{
+	struct fixture *f = *state;
+	struct sink_record r = {.topic = TOPIC, .value = {"", 0}};
+	rd_kafka_message_t *m;
+	rd_kafka_t *consumer;
+
+	assert_int_equal(f->sink->ops->send(f->sink, &r, 3), 0);
+	wait_reports(f, 1);
+	consumer = open_consumer(f);
+	m = consume_one(consumer);
+	assert_null(m->key);
+	assert_int_equal(m->len, 0);
+	rd_kafka_message_destroy(m);
+	rd_kafka_consumer_close(consumer);
+	rd_kafka_destroy(consumer);
+}
+
+static void
+first_record_of_a_producer_goes_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(send_to(f, TOPIC, 0, 0), 0);
+	assert_int_equal(send_to(f, TOPIC, 1, 0), ERR_AWAY);
+	wait_reports(f, 1);
+	assert_int_equal(send_to(f, TOPIC, 1, 0), 0);
+	assert_int_equal(send_to(f, TOPIC, 2, 0), 0);
+	wait_reports(f, 3);
+	assert_int_equal(f->sink->ops->reopen(f->sink), 0);
+	assert_int_equal(send_to(f, TOPIC, 3, 0), 0);
+	assert_int_equal(send_to(f, TOPIC, 4, 0), ERR_AWAY);
+	wait_reports(f, 4);
+	assert_results(f, 0, 4, SINK_DELIVERED);
+}
+
+static void
+one_acknowledgement_needs_no_gate(void **state)
+{
+	struct fixture *f = *state;
+	static char one[] = "1";
+
+	f->sink->ops->close(f->sink);
+	f->settings.kafka.acks = one;
+	open_sink(f);
+	for (uint64_t tag = 0; tag < 5; tag++)
+		assert_int_equal(send_to(f, TOPIC, tag, 0), 0);
+	wait_reports(f, 5);
+	assert_results(f, 0, 5, SINK_DELIVERED);
+}
+
+/* ---- what is refused ---- */
+
+static void
+too_large_a_record_is_refused_at_once(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(send_to(f, TOPIC, 0, 2000000), ERR_TOOLARGE);
+	assert_false(is_fatal(f));
+	send_patiently(f, 1);
+	wait_reports(f, 1);
+	assert_int_equal(f->reports[0], 0);
+	assert_results(f, 1, 2, SINK_DELIVERED);
+}
+
+static void
+assert_refused(struct fixture *f, rd_kafka_resp_err_t code, enum sink_result result)
+{
+	send_patiently(f, 0);
+	wait_reports(f, 1);
+	rd_kafka_mock_push_request_errors(f->mock, API_PRODUCE, 1, code);
+	assert_int_equal(send_to(f, TOPIC, 1, 0), 0);
+	wait_reports(f, 2);
+	assert_results(f, 1, 2, result);
+	assert_string_equal(f->text, rd_kafka_err2str(code));
+	assert_true(is_fatal(f));
+	assert_int_equal(send_to(f, TOPIC, 2, 0), ERR_FATAL);
+	assert_int_equal(f->sink->ops->reopen(f->sink), 0);
+	assert_false(is_fatal(f));
+	send_patiently(f, 2);
+	wait_reports(f, 3);
+	assert_results(f, 2, 3, SINK_DELIVERED);
+}
+
+static void
+refused_record_ends_the_producer(void **state)
+{
+	assert_refused(
+	    *state, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, SINK_RECORD_REFUSED);
+}
+
+static void
+refused_timestamp_ends_the_producer(void **state)
+{
+	assert_refused(
+	    *state, RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP, SINK_TIMESTAMP_REFUSED);
+}
+
+static void
+unknown_topic_is_refused_until_it_is_there(void **state)
+{
+	struct fixture *f = *state;
+	int64_t deadline_ms = now_monotonic_ms() + WAIT_MS;
+	int err;
+
+	rd_kafka_mock_topic_set_error(
+	    f->mock, "later", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	assert_int_equal(send_to(f, "later", 0, 0), 0);
+	assert_int_equal(send_to(f, "later", 1, 0), ERR_AWAY);
+	send_patiently(f, 1); /* another topic goes on */
+	wait_reports(f, 2);
+	assert_results(f, 0, 1, SINK_ROUTE_REFUSED);
+	assert_results(f, 1, 2, SINK_DELIVERED);
+	assert_int_equal(send_to(f, "later", 2, 0), ERR_REFUSED);
+	assert_false(is_fatal(f));
+	rd_kafka_mock_topic_set_error(f->mock, "later", RD_KAFKA_RESP_ERR_NO_ERROR);
+	for (;;) {
+		err = send_to(f, "later", 2, 0);
+		if (err == 0)
+			break;
+		assert_int_equal(err, ERR_REFUSED);
+		assert_true(now_monotonic_ms() < deadline_ms);
+		turn(f, 100);
+	}
+	wait_reports(f, 3);
+	assert_results(f, 2, 3, SINK_DELIVERED);
+}
+
+/* ---- outages ---- */
+
+static void
+outage_is_only_waited_for(void **state)
+{
+	struct fixture *f = *state;
+	int64_t until_ms;
+
+	send_patiently(f, 0);
+	wait_reports(f, 1);
+	rd_kafka_mock_broker_set_down(f->mock, -1);
+	for (uint64_t tag = 1; tag < 100; tag++)
+		send_patiently(f, tag);
+	until_ms = now_monotonic_ms() + 500;
+	while (now_monotonic_ms() < until_ms)
+		turn(f, 50);
+	assert_int_equal(f->report_count, 1);
+	assert_false(is_fatal(f));
+	rd_kafka_mock_broker_set_up(f->mock, -1);
+	wait_reports(f, 100);
+	assert_results(f, 0, 100, SINK_DELIVERED);
+}
+
+static void
+reopen_gives_everything_back(void **state)
+{
+	struct fixture *f = *state;
+
+	send_patiently(f, 0);
+	wait_reports(f, 1);
+	rd_kafka_mock_broker_set_down(f->mock, -1);
+	for (uint64_t tag = 1; tag < 100; tag++)
+		send_patiently(f, tag);
+	assert_int_equal(f->sink->ops->reopen(f->sink), 0);
+	assert_int_equal(f->report_count, 100);
+	assert_results(f, 1, 100, SINK_NOT_DELIVERED);
+	rd_kafka_mock_broker_set_up(f->mock, -1);
+	send_patiently(f, 100);
+	wait_reports(f, 101);
+	assert_results(f, 100, 101, SINK_DELIVERED);
+}
+
+static void
+what_is_on_the_wire_gets_its_chance_in_reopen(void **state)
+{
+	struct fixture *f = *state;
+
+	send_patiently(f, 0);
+	wait_reports(f, 1);
+	rd_kafka_mock_broker_set_rtt(f->mock, -1, 150);
+	send_patiently(f, 1);
+	usleep(
+	    50000); /* past linger: whether it is on the wire or not, it comes back */
+	assert_int_equal(f->sink->ops->reopen(f->sink), 0);
+	assert_int_equal(f->reports[1], 1);
+	assert_true(
+	    f->result[1] == SINK_DELIVERED || f->result[1] == SINK_NOT_DELIVERED);
+}
+
+/* teardown's close() comes while records are out; it must neither wait nor report. */
+static void
+close_with_records_out_is_quiet(void **state)
+{
+	struct fixture *f = *state;
+	int64_t start_ms;
+
+	send_patiently(f, 0);
+	wait_reports(f, 1);
+	rd_kafka_mock_broker_set_down(f->mock, -1);
+	for (uint64_t tag = 1; tag < 100; tag++)
+		send_patiently(f, tag);
+	start_ms = now_monotonic_ms();
+	f->sink->ops->close(f->sink);
+	assert_true(now_monotonic_ms() - start_ms < WAIT_MS);
+	assert_int_equal(f->report_count, 1);
+	open_sink(f);
+}
+
+/* ---- settings ---- */
+
+static void
+assert_mistake(struct fixture *f, const char *name, const char *value, const char *want)
+{
+	struct settings_property property = {strdup(name), strdup(value), 42};
+	struct buffer mistakes = {0};
+	int err;
+
+	f->settings.kafka.properties = &property;
+	f->settings.kafka.property_count = 1;
+	err = kafka_sink_check(&f->settings, &mistakes);
+	assert_int_equal(buffer_append(&mistakes, "", 1), 0);
+	if (want == NULL) {
+		assert_string_equal((const char *)mistakes.data, "");
+		assert_int_equal(err, 0);
+	} else {
+		char start[256];
+
+		snprintf(
+		    start, sizeof(start), "file.conf:42: kafka.properties: %s: ", name);
+		assert_int_equal(err, ERR_INVALID);
+		assert_int_equal(
+		    strncmp((const char *)mistakes.data, start, strlen(start)), 0);
+		if (strstr((const char *)mistakes.data, want) == NULL)
+			fail_msg(
+			    "\"%s\" is not in: %s", want, (const char *)mistakes.data);
+	}
+	buffer_fini(&mistakes);
+	free(property.name);
+	free(property.value);
+	f->settings.kafka.properties = f->properties;
+}
+
+static void
+what_would_break_a_promise_is_refused(void **state)
+{
+	assert_mistake(*state, "message.timeout.ms", "1000", "lost");
+	assert_mistake(*state, "delivery.timeout.ms", "1000", "lost");
+	assert_mistake(*state, "enable.idempotence", "false", "order");
+	assert_mistake(*state, "enable.gapless.guarantee", "false", "order");
+	assert_mistake(*state, "max.in.flight", "100", "order");
+	assert_mistake(*state, "queuing.strategy", "lifo", "order");
+	assert_mistake(*state, "retries", "3", "as long as it takes");
+	assert_mistake(*state, "acks", "1", "kafka.acks");
+	assert_mistake(*state, "bootstrap.servers", "x", "kafka.bootstrap_servers");
+	assert_mistake(*state, "client.id", "x", "kafka.client_id_prefix");
+	assert_mistake(*state, "compression.type", "lz4", "kafka.compression");
+	assert_mistake(*state, "linger.ms", "5", "kafka.linger_ms");
+	assert_mistake(*state, "transactional.id", "x", "not available");
+	assert_mistake(*state, "dr_msg_cb", "x", "delivery report");
+	assert_mistake(*state, "plugin.library.paths", "x", "foreign code");
+	assert_mistake(*state, "test.mock.num.brokers", "1", "does not exist");
+}
+
+static void
+what_librdkafka_does_not_know_or_take_is_refused(void **state)
+{
+	assert_mistake(*state, "no.such.thing", "x", "knows no such property");
+	assert_mistake(
+	    *state, "no.such.thing", "file:/nowhere", "knows no such property");
+	assert_mistake(*state, "security.protocol", "rot13", "Invalid value");
+	assert_mistake(*state, "socket.timeout.ms", "much", "Invalid value");
+	assert_mistake(*state, "sasl.jaas.config", "x", "sasl.username");
+	assert_mistake(*state, "ssl.truststore.location", "x", "ssl.ca.location");
+	assert_mistake(*state, "max.request.size", "1", "message.max.bytes");
+}
+
+static void
+what_is_useful_is_taken(void **state)
+{
+	assert_mistake(*state, "message.max.bytes", "2000000", NULL);
+	assert_mistake(*state, "security.protocol", "SSL", NULL);
+	assert_mistake(*state, "batch.num.messages", "100", NULL);
+	assert_mistake(*state, "sasl.password", "file:/not/there/yet", NULL);
+}
+
+static void
+mechanism_without_a_user_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char protocol[] = "security.protocol", tls[] = "SASL_SSL";
+	char mechanism[] = "sasl.mechanism", plain[] = "PLAIN";
+	char user[] = "sasl.username", me[] = "me";
+	char password[] = "sasl.password", secret[] = "file:/not/there/yet";
+	struct settings_property list[] = {
+	    {protocol, tls, 1},
+	    {mechanism, plain, 2},
+	    {user, me, 3},
+	    {password, secret, 4},
+	};
+	struct buffer mistakes = {0};
+
+	f->settings.kafka.properties = list;
+	f->settings.kafka.property_count = 3;
+	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), ERR_INVALID);
+	assert_int_equal(buffer_append(&mistakes, "", 1), 0);
+	assert_string_equal((const char *)mistakes.data,
+	    "file.conf:1: kafka.properties: security.protocol: "
+	    "sasl.password is missing\n");
+	buffer_clear(&mistakes);
+	f->settings.kafka.property_count = 4;
+	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), 0);
+	buffer_fini(&mistakes);
+	f->settings.kafka.properties = f->properties;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    TEST(everything_arrives_in_order_and_is_reported_once),
+	    TEST(empty_value_and_no_key_arrive_as_such),
+	    TEST(first_record_of_a_producer_goes_alone),
+	    TEST(one_acknowledgement_needs_no_gate),
+	    TEST(too_large_a_record_is_refused_at_once),
+	    TEST(refused_record_ends_the_producer),
+	    TEST(refused_timestamp_ends_the_producer),
+	    TEST(unknown_topic_is_refused_until_it_is_there),
+	    TEST(outage_is_only_waited_for),
+	    TEST(reopen_gives_everything_back),
+	    TEST(what_is_on_the_wire_gets_its_chance_in_reopen),
+	    TEST(close_with_records_out_is_quiet),
+	    TEST(what_would_break_a_promise_is_refused),
+	    TEST(what_librdkafka_does_not_know_or_take_is_refused),
+	    TEST(what_is_useful_is_taken),
+	    TEST(mechanism_without_a_user_is_refused),
+	};
+	return cmocka_run_group_tests_name("kafka_sink", tests, NULL, NULL);
+}
