@@ -1,0 +1,257 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A real Apache Kafka for tests: one node, KRaft, plain text, nothing outside DIR.
+#
+#   kafka.sh libs                            fetch the broker from Maven Central, once
+#   kafka.sh start DIR [PORT] [NAME=VALUE...] make DIR, start, wait until it answers
+#   kafka.sh stop DIR                        in order; SIGKILL after 30 s
+#   kafka.sh kill DIR                        SIGKILL
+#   kafka.sh restart DIR                     same ports, same data
+#   kafka.sh pause DIR | resume DIR          SIGSTOP, SIGCONT
+#   kafka.sh address DIR                     HOST:PORT; start and restart print it too
+#   kafka.sh create-topic DIR NAME PARTITIONS [NAME=VALUE...]
+#   kafka.sh delete-topic DIR NAME
+#   kafka.sh alter-topic DIR NAME NAME=VALUE...
+#
+# start takes free ports unless PORT is given (PORT + 1 is then the controller's);
+# NAME=VALUE goes into server.properties. DIR/pid, DIR/address, DIR/broker.log.
+# The broker lives on when this script ends: whoever starts it stops it.
+#
+# KAFKA_HOST            address to bind to (127.0.0.1), for network namespaces
+# KAFKA_JVM             options of the Java machine
+# KAFKA_START_S         how long it may take to start (120)
+# KAFKA_ADMIN           the program behind the topic commands
+# TIDEGATE_KAFKA_LIBS   where the jars are kept
+#
+# Exit status: 0 done, 1 it failed, 2 usage, 77 a program is missing (test: skip).
+set -u
+
+VERSION=4.1.1
+HERE=$(cd "$(dirname "$0")" && pwd)
+LIBS=${TIDEGATE_KAFKA_LIBS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$VERSION}
+HOST=${KAFKA_HOST:-127.0.0.1}
+JVM=${KAFKA_JVM:--Xms128m -Xmx512m -XX:+UseSerialGC}
+START_S=${KAFKA_START_S:-120}
+
+fail() {
+	echo "kafka.sh: $*" >&2
+	exit 1
+}
+
+usage() {
+	sed -n '5,14s/^# *//p' "$0" >&2
+	exit 2
+}
+
+need() {
+	local program
+	for program in "$@"; do
+		command -v "$program" >/dev/null && continue
+		echo "kafka.sh: $program is missing" >&2
+		exit 77
+	done
+}
+
+# Several tests may come here at the same time: one fetches, the others wait.
+fetch_libs() {
+	local new="$LIBS.new" try
+	[ -e "$LIBS/complete" ] && return 0
+	need mvn
+	mkdir -p "$(dirname "$LIBS")" || exit 1
+	exec 9>"$LIBS.lock"
+	flock -w 900 9 || fail "another fetch of the jars does not end"
+	[ -e "$LIBS/complete" ] && return 0
+	for try in 1 2 3; do
+		rm -rf "$new"
+		if timeout 280 mvn -B -q -Dstyle.color=never -f "$HERE/pom.xml" dependency:copy-dependencies \
+			-DincludeScope=runtime -DoutputDirectory="$new" >&2; then
+			touch "$new/complete" && rm -rf "$LIBS" && mv "$new" "$LIBS" || exit 1
+			exec 9>&-
+			return 0
+		fi
+		echo "kafka.sh: fetching failed, try $try of 3" >&2
+	done
+	fail "cannot fetch Apache Kafka $VERSION"
+}
+
+# The pid counts only while it is still this broker (a zombie has no command line).
+is_running() {
+	local pid
+	pid=$(cat "$1/pid" 2>/dev/null) || return 1
+	tr '\0' '\n' 2>/dev/null <"/proc/$pid/cmdline" | grep -qxF "$1/server.properties"
+}
+
+is_taken() {
+	(exec 3<>"/dev/tcp/$HOST/$1") 2>/dev/null
+}
+
+# Below the range that the kernel gives to outgoing connections.
+pick_port() {
+	local port
+	for _ in $(seq 200); do
+		port=$((20000 + RANDOM % 12000))
+		is_taken "$port" || is_taken $((port + 1)) || { echo "$port"; return 0; }
+	done
+	return 1
+}
+
+write_properties() {
+	local dir=$1 port=$2
+	shift 2
+	cat >"$dir/server.properties" <<-END
+		process.roles=broker,controller
+		node.id=1
+		controller.quorum.voters=1@$HOST:$((port + 1))
+		listeners=PLAINTEXT://$HOST:$port,CONTROLLER://$HOST:$((port + 1))
+		advertised.listeners=PLAINTEXT://$HOST:$port
+		controller.listener.names=CONTROLLER
+		inter.broker.listener.name=PLAINTEXT
+		log.dirs=$dir/data
+		auto.create.topics.enable=false
+		offsets.topic.num.partitions=1
+		offsets.topic.replication.factor=1
+		transaction.state.log.num.partitions=1
+		transaction.state.log.replication.factor=1
+		transaction.state.log.min.isr=1
+		share.coordinator.state.topic.num.partitions=1
+		share.coordinator.state.topic.replication.factor=1
+		share.coordinator.state.topic.min.isr=1
+		group.initial.rebalance.delay.ms=0
+		log.cleaner.dedupe.buffer.size=16777216
+		broker.session.timeout.ms=4000
+		broker.heartbeat.interval.ms=1000
+		num.network.threads=2
+		num.io.threads=2
+	END
+	[ $# -eq 0 ] || printf '%s\n' "$@" >>"$dir/server.properties"
+	echo "$HOST:$port" >"$dir/address"
+}
+
+format() {
+	local dir=$1 id
+	[ -e "$dir/data/meta.properties" ] && return 0
+	id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c -22)
+	timeout 60 java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$LIBS/*" \
+		kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" \
+		>"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
+}
+
+# 0: it answers; 2: it died; 3: it does not answer in time
+run_broker() {
+	local dir=$1 address deadline
+	address=$(cat "$dir/address")
+	: >"$dir/start.log"
+	# shellcheck disable=SC2086
+	setsid java $JVM -Dlog4j2.configurationFile="$HERE/log4j2.xml" -cp "$LIBS/*" \
+		kafka.Kafka "$dir/server.properties" </dev/null >>"$dir/broker.log" 2>&1 9>&- &
+	echo $! >"$dir/pid"
+	deadline=$((SECONDS + START_S))
+	# Until execve() it is not yet java.
+	while ! is_running "$dir" && kill -0 "$!" 2>/dev/null && [ $SECONDS -lt $deadline ]; do
+		sleep 0.05
+	done
+	while is_running "$dir"; do
+		timeout 3 kcat -b "$address" -L -m 2 >/dev/null 2>>"$dir/start.log" && return 0
+		[ $SECONDS -lt $deadline ] || { stop_broker "$dir" KILL; return 3; }
+		sleep 0.1
+	done
+	return 2
+}
+
+signal_broker() {
+	is_running "$1" || fail "no broker runs in $1"
+	kill -s "$2" "$(cat "$1/pid")"
+}
+
+stop_broker() {
+	local dir=$1 signal=$2 pid deadline
+	is_running "$dir" || return 0
+	pid=$(cat "$dir/pid")
+	kill -s "$signal" "$pid"
+	[ "$signal" = TERM ] && kill -s CONT "$pid"
+	deadline=$((SECONDS + 30))
+	while is_running "$dir"; do
+		if [ $SECONDS -ge $deadline ]; then
+			kill -s KILL "$pid"
+			deadline=$((SECONDS + 30))
+		fi
+		sleep 0.05
+	done
+	return 0
+}
+
+start() {
+	local dir=$1 port='' wanted='' rc try
+	shift
+	case ${1-} in
+	'' | *=*) ;;
+	*)
+		wanted=$1
+		shift
+		;;
+	esac
+	need java kcat setsid timeout flock
+	fetch_libs
+	mkdir -p "$dir" || exit 1
+	dir=$(cd "$dir" && pwd) || exit 1
+	[ -e "$dir/server.properties" ] && fail "$dir is in use: restart, or another directory"
+	for try in 1 2 3 4 5; do
+		port=${wanted:-$(pick_port)} || fail "no free port"
+		write_properties "$dir" "$port" "$@"
+		format "$dir" || exit 1
+		run_broker "$dir"
+		rc=$?
+		[ $rc -eq 0 ] && break
+		# Somebody else was faster with the port: take another one.
+		if [ $rc -ne 2 ] || [ -n "$wanted" ] || [ "$try" -eq 5 ] ||
+			! grep -q 'Address already in use' "$dir/broker.log"; then
+			tail -n 20 "$dir/broker.log" >&2
+			fail "the broker does not start ($dir)"
+		fi
+		rm -rf "$dir/data" "$dir/broker.log"
+	done
+	cat "$dir/address"
+}
+
+restart() {
+	local dir=$1
+	need java kcat setsid timeout
+	stop_broker "$dir" TERM
+	run_broker "$dir" || { tail -n 20 "$dir/broker.log" >&2; fail "the broker does not start again ($dir)"; }
+	cat "$dir/address"
+}
+
+admin() {
+	local program=${KAFKA_ADMIN:-${TOP_BUILDDIR:-.}/tests/lib/kafka_admin}
+	[ -x "$program" ] || fail "$program is not there: make tests/lib/kafka_admin"
+	timeout 90 "$program" "$@"
+}
+
+[ $# -ge 1 ] || usage
+command=$1
+shift
+if [ "$command" = libs ]; then
+	fetch_libs
+	exit 0
+fi
+[ $# -ge 1 ] || usage
+if [ "$command" = start ]; then
+	start "$@"
+	exit 0
+fi
+dir=$(cd "$1" 2>/dev/null && pwd) || fail "$1: no such directory"
+[ -e "$dir/address" ] || fail "$dir: no broker was started there"
+shift
+case $command in
+stop) stop_broker "$dir" TERM ;;
+kill) stop_broker "$dir" KILL ;;
+restart) restart "$dir" ;;
+pause) signal_broker "$dir" STOP ;;
+resume) signal_broker "$dir" CONT ;;
+address) cat "$dir/address" ;;
+create-topic) [ $# -ge 2 ] || usage; admin "$(cat "$dir/address")" create "$@" ;;
+delete-topic) [ $# -eq 1 ] || usage; admin "$(cat "$dir/address")" delete "$@" ;;
+alter-topic) [ $# -ge 2 ] || usage; admin "$(cat "$dir/address")" alter "$@" ;;
+*) usage ;;
+esac
