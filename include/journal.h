@@ -44,7 +44,8 @@
  * dead letters take; the file grows only into blocks that fallocate(2) has taken, 1
  * MiB beyond the end always among them. So truncating works on a full journal and a
  * full disk; if LMDB still answers MDB_MAP_FULL the batch is made smaller, then the
- * map grows by 1 MiB, which other processes adopt.
+ * map grows by 1 MiB, which other processes adopt. Free pages that do not lie together
+ * may let the file grow past max_bytes, but not past the map.
  *
  * Threads: none. One process may hold a journal open once only (LMDB's rule).
  */

@@ -29,7 +29,8 @@ struct sink_record {
 
 enum sink_result {
 	SINK_DELIVERED,         /* Kafka has it, by the acks that were asked for */
-	SINK_RECORD_REFUSED,    /* too large or invalid: this one, or its whole batch */
+	SINK_RECORD_REFUSED,    /* invalid: this one, or another one of its batch */
+	SINK_RECORD_TOO_LARGE,  /* as SINK_RECORD_REFUSED: this one, or its batch */
 	SINK_TIMESTAMP_REFUSED, /* the record time is outside what the topic accepts */
 	SINK_ROUTE_REFUSED,     /* topic or partition unknown, not authorised */
 	SINK_NOT_DELIVERED,     /* given back; it is not known whether Kafka has it */

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -138,24 +139,42 @@ disk_drop_ballast(struct disk *d)
 }
 
 static int
-take_plain(struct disk *d, uint64_t to)
+extend(struct disk *d, uint64_t to)
 {
 	uint64_t room = 0;
 	struct stat st;
 	int rc;
 
-	rc = make_ballast(d);
-	if (rc == ERR_OK)
-		rc = disk_free_bytes(d, &room);
+	rc = disk_free_bytes(d, &room);
 	if (rc != ERR_OK)
 		return rc;
 	if (fstat(d->fd, &st) != 0)
 		return report("data.mdb");
-	if (to <= (uint64_t)st.st_size) /* never made shorter */
+	if (to <= (uint64_t)st.st_size)
 		return ERR_OK;
 	if (room < to - (uint64_t)st.st_size)
 		return ERR_FULL;
 	return ftruncate(d->fd, (off_t)to) == 0 ? ERR_OK : report("data.mdb");
+}
+
+/*
+ * Under a lock (LMDB has none of its own on data.mdb): of two processes that extend the
+ * file, the one that wants less must not cut off what the other has.
+ */
+static int
+take_plain(struct disk *d, uint64_t to)
+{
+	int rc;
+
+	rc = make_ballast(d);
+	if (rc != ERR_OK)
+		return rc;
+	if (flock(d->fd, LOCK_EX) != 0)
+		return report("data.mdb: flock");
+	rc = extend(d, to);
+	if (flock(d->fd, LOCK_UN) != 0 && rc == ERR_OK)
+		rc = report("data.mdb: flock");
+	return rc;
 }
 
 static int
@@ -183,8 +202,8 @@ take_blocks(struct disk *d, uint64_t from, uint64_t to)
 	}
 	if (errno != ENOSPC && errno != EDQUOT)
 		return report("data.mdb: fallocate");
-	while (from + DISK_STEP_BYTES < to &&
-	    allocate(d->fd, from, DISK_STEP_BYTES) == 0)
+	while (
+	    from + DISK_STEP_BYTES < to && allocate(d->fd, from, DISK_STEP_BYTES) == 0)
 		from += DISK_STEP_BYTES;
 	return ERR_FULL;
 }

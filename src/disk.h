@@ -14,8 +14,8 @@
 
 struct disk {
 	int dir_fd;
-	int fd; /* of data.mdb, LMDB's own: borrowed, never closed here */
-	bool is_plain;   /* the file system has no fallocate(2): a ballast file instead */
+	int fd;        /* of data.mdb, LMDB's own: borrowed, never closed here */
+	bool is_plain; /* the file system has no fallocate(2): a ballast file instead */
 	bool is_checked; /* data.mdb has no holes (it may have come as a sparse copy) */
 };
 

@@ -281,7 +281,9 @@ advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 	if (err != 0)
 		return err;
 	if (lane->next_seq == lane->doomed_seq) {
-		err = bury(f, lane, DEAD_REFUSED, lane->doomed_why);
+		err = bury(f, lane,
+		    lane->is_doomed_for_size ? DEAD_TOO_LARGE : DEAD_REFUSED,
+		    lane->doomed_why);
 	} else if (lane->route == NULL && !is_routed(f, r)) {
 		err = bury(f, lane, DEAD_NO_ROUTE, "no route matches the topic");
 	} else if (lane->route != NULL && route_matches(lane->route, r)) {

@@ -208,7 +208,8 @@ check_identity(const struct journal *j, const char *gateway_id)
 	if (strcmp(id->gateway_id, gateway_id) != 0) {
 		log_error(LOG_JOURNAL,
 		    "%s: belongs to gateway \"%s\", the configuration says \"%s\". If "
-		    "the journal was moved here or the gateway renamed: \"tidegate-admin adopt\"; "
+		    "the journal was moved here or the gateway renamed: "
+		    "\"tidegate-admin adopt\"; "
 		    "if it is a copy: \"tidegate-admin new-identity\"",
 		    j->directory, id->gateway_id, gateway_id);
 		return ERR_IDENTITY;
@@ -218,7 +219,8 @@ check_identity(const struct journal *j, const char *gateway_id)
 	    strcmp(id->machine_id, machine) != 0) {
 		log_error(LOG_JOURNAL,
 		    "%s: was made on another machine. If it was moved here: "
-		    "\"tidegate-admin adopt\"; if this machine is a clone of the other: "
+		    "\"tidegate-admin adopt\"; if this machine is a clone of the "
+		    "other: "
 		    "\"tidegate-admin new-identity\"",
 		    j->directory);
 		return ERR_IDENTITY;
@@ -274,7 +276,8 @@ settle(struct journal *j, const struct journal_options *o)
 }
 
 int
-journal_open(struct journal **out, enum journal_role role, const struct journal_options *o)
+journal_open(
+    struct journal **out, enum journal_role role, const struct journal_options *o)
 {
 	struct journal *j = NULL;
 	int rc;

@@ -109,8 +109,10 @@ stage_too_large(struct journal *j, const struct record *r)
 	if (rc != ERR_OK)
 		return rc;
 	j->staged_count++;
-	log_repeated(&j->too_large_repeat, now_monotonic_ms(), LOG_LEVEL_ERROR, LOG_JOURNAL,
-	    "a message on \"%.*s\" with a payload of %zu bytes is larger than a sixteenth of "
+	log_repeated(&j->too_large_repeat, now_monotonic_ms(), LOG_LEVEL_ERROR,
+	    LOG_JOURNAL,
+	    "a message on \"%.*s\" with a payload of %zu bytes is larger than a "
+	    "sixteenth of "
 	    "journal.max_bytes: not kept, a gap marker takes its place",
 	    r->topic.size > 200 ? 200 : (int)r->topic.size, (const char *)r->topic.data,
 	    r->payload.size);
@@ -353,8 +355,8 @@ put_gap(struct journal *j, struct journal_gap gap)
 		return rc;
 	be64_put(number, gap.first_seq);
 	return store_put(j->store, STORE_GAPS,
-	    (struct bytes){.data = number, .size = sizeof(number)}, gap_value(data, &gap),
-	    STORE_REPLACE);
+	    (struct bytes){.data = number, .size = sizeof(number)},
+	    gap_value(data, &gap), STORE_REPLACE);
 }
 
 static int
@@ -382,11 +384,10 @@ write_items(struct journal *j)
 		struct staged *item = &j->items[i];
 
 		if (item->is_gap) {
-			rc = put_gap(j,
-			    (struct journal_gap){.first_seq = next,
-				.count = item->gap_count,
-				.at_ms = item->gap_at_ms,
-				.reason = JOURNAL_GAP_TOO_LARGE});
+			rc = put_gap(j, (struct journal_gap){.first_seq = next,
+					    .count = item->gap_count,
+					    .at_ms = item->gap_at_ms,
+					    .reason = JOURNAL_GAP_TOO_LARGE});
 			next += item->gap_count;
 		} else {
 			rc = put_batch(j, item, next);

@@ -133,7 +133,8 @@ forget_unnamed(struct journal *j, const struct routes *routes)
 		return rc;
 	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
 	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
-		struct bytes name = {.data = (const char *)key.data + 4, .size = key.size - 4};
+		struct bytes name = {
+		    .data = (const char *)key.data + 4, .size = key.size - 4};
 
 		if (!is_named(routes, name))
 			rc = store_cursor_delete(c);
@@ -262,7 +263,8 @@ move_positions(struct journal *j, struct drain *d, bool write, uint64_t *least)
  * number still owed; with nothing owed, all. Keys are enough to tell.
  */
 static int
-find_keep_from(struct journal *j, struct store_cursor *c, struct drain *d, uint64_t least)
+find_keep_from(
+    struct journal *j, struct store_cursor *c, struct drain *d, uint64_t least)
 {
 	uint8_t number[8];
 	struct bytes key = seq_key(number, least + 1), value;
@@ -397,7 +399,8 @@ journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more)
 		while (rc == ERR_FULL) {
 			if (d.delete_count > 1)
 				d.delete_count /= 2;
-			else if (relieved++ == RELIEF_ATTEMPTS || store_relieve(j->store) != ERR_OK)
+			else if (relieved++ == RELIEF_ATTEMPTS ||
+				 store_relieve(j->store) != ERR_OK)
 				break;
 			rc = drain(j, &d);
 		}

@@ -192,12 +192,12 @@ check_format(struct journal *j)
 		return rc;
 	b = value.data;
 	format = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
-	    (uint32_t)b[3] << 24;
+		 (uint32_t)b[3] << 24;
 	if (format == JOURNAL_FORMAT)
 		return ERR_OK;
 	log_error(LOG_JOURNAL,
-	    "%s: its format is version %u, this program knows version %d",
-	    j->directory, format, JOURNAL_FORMAT);
+	    "%s: its format is version %u, this program knows version %d", j->directory,
+	    format, JOURNAL_FORMAT);
 	return ERR_VERSION;
 }
 
@@ -252,7 +252,7 @@ static uint32_t
 le32_get(const uint8_t in[4])
 {
 	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
-	    (uint32_t)in[3] << 24;
+	       (uint32_t)in[3] << 24;
 }
 
 static int
@@ -266,8 +266,8 @@ append_number(struct buffer *out, uint32_t n, size_t width)
 }
 
 static int
-add_subscription(struct journal_subscriptions *s, uint32_t id, const void *filter,
-    size_t size)
+add_subscription(
+    struct journal_subscriptions *s, uint32_t id, const void *filter, size_t size)
 {
 	struct journal_subscription *list;
 
@@ -354,7 +354,8 @@ journal_subscriptions_save(struct journal *j, const struct journal_subscriptions
 	for (size_t i = 0; rc == ERR_OK && i < s->count; i++) {
 		size_t size = strlen(s->list[i].filter);
 
-		rc = size > UINT16_MAX ? ERR_INVALID : append_number(&b, s->list[i].id, 4);
+		rc = size > UINT16_MAX ? ERR_INVALID
+				       : append_number(&b, s->list[i].id, 4);
 		if (rc == ERR_OK)
 			rc = append_number(&b, (uint32_t)size, 2);
 		if (rc == ERR_OK)

@@ -103,7 +103,8 @@ int journal_write(struct journal *j, journal_work *work, void *context);
 /* ---- meta, in the transaction that is open ---- */
 
 int journal_meta_get(struct journal *j, const char *name, struct bytes *value);
-int journal_meta_put(struct journal *j, const char *name, const void *data, size_t size);
+int journal_meta_put(
+    struct journal *j, const char *name, const void *data, size_t size);
 int journal_meta_get_u64(struct journal *j, const char *name, uint64_t *n);
 int journal_meta_put_u64(struct journal *j, const char *name, uint64_t n);
 

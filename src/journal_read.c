@@ -246,7 +246,8 @@ journal_dead_fini(struct journal_dead *d)
 static int
 copy_dead(struct bytes key, struct bytes value, struct journal_dead *d)
 {
-	struct bytes route = {.data = (const uint8_t *)key.data + 8, .size = key.size - 8};
+	struct bytes route = {
+	    .data = (const uint8_t *)key.data + 8, .size = key.size - 8};
 	int rc;
 
 	rc = copy(&d->value, value);
@@ -364,7 +365,8 @@ stat_routes(struct journal *j, struct journal_stat *s)
 		return rc;
 	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
 	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
-		struct bytes name = {.data = (const char *)key.data + 4, .size = key.size - 4};
+		struct bytes name = {
+		    .data = (const char *)key.data + 4, .size = key.size - 4};
 
 		rc = add_route(s, name, value);
 		if (rc == ERR_OK)

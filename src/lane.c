@@ -221,8 +221,10 @@ lane_reject(struct lane *l, uint64_t seq, enum sink_result result, bool was_alon
 	l->is_draining = true;
 	switch (result) {
 	case SINK_RECORD_REFUSED:
+	case SINK_RECORD_TOO_LARGE:
 		v->refused_count++;
 		v->was_alone = was_alone;
+		v->is_too_large = result == SINK_RECORD_TOO_LARGE;
 		if (seq > v->refused_last)
 			v->refused_last = seq;
 		break;
@@ -265,6 +267,7 @@ judge_refused(struct lane *l, const struct verdict *v)
 	l->wants_solo = !v->was_alone;
 	if (v->was_alone) {
 		l->doomed_seq = v->refused_last;
+		l->is_doomed_for_size = v->is_too_large;
 		snprintf(l->doomed_why, sizeof(l->doomed_why), "%s", v->why);
 		note_progress(l);
 	}

@@ -41,8 +41,9 @@ enum lane_hold {
 
 /* What came back since the lane began to drain. */
 struct verdict {
-	size_t refused_count;  /* SINK_RECORD_REFUSED */
+	size_t refused_count;  /* SINK_RECORD_REFUSED and SINK_RECORD_TOO_LARGE */
 	uint64_t refused_last; /* the highest of them */
+	bool is_too_large;     /* the latest of them */
 	bool was_alone;        /* nothing else was in flight beside it, on any lane */
 	bool is_route_refused;
 	bool is_time_refused;
@@ -72,6 +73,7 @@ struct lane {
 	uint64_t restamp_until; /* up to here record time is the time of sending */
 	bool wants_solo;        /* the next one is to be judged alone among all lanes */
 	uint64_t doomed_seq;    /* refused alone: to be buried; 0: none */
+	bool is_doomed_for_size;
 	char doomed_why[160];
 	unsigned barren_count; /* rounds that ended without anything settled */
 

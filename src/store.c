@@ -28,16 +28,16 @@
 #include "now.h"
 
 #define MAP_STEP_BYTES   ((size_t)1 << 20)
-#define MAX_DATABASES    16 /* later versions have more */
+#define MAX_DATABASES    16     /* later versions have more */
 #define MAX_FREE_ENTRIES 100000 /* of the free list, looked at in one go */
 
 struct store {
 	char *directory;
 	bool read_only;
 	bool is_made;
-	bool is_broken;    /* opened again before the next transaction */
-	bool is_map_full;  /* what the latest ERR_FULL was about */
-	size_t map_bytes;  /* as asked for; 0 takes what the file says */
+	bool is_broken;   /* opened again before the next transaction */
+	bool is_map_full; /* what the latest ERR_FULL was about */
+	size_t map_bytes; /* as asked for; 0 takes what the file says */
 	size_t reserve_bytes;
 	MDB_env *env;
 	MDB_dbi dbis[STORE_DB_COUNT];
@@ -97,8 +97,8 @@ report(struct store *s, const char *what, int rc)
 	if (err == ERR_FULL)
 		s->is_map_full = rc == MDB_MAP_FULL;
 	if (err != ERR_OK && err != ERR_NOTFOUND && rc != MDB_MAP_FULL)
-		log_repeated(&s->repeat, now_monotonic_ms(), LOG_LEVEL_ERROR, LOG_JOURNAL,
-		    "%s: %s: %s", s->directory, what, mdb_strerror(rc));
+		log_repeated(&s->repeat, now_monotonic_ms(), LOG_LEVEL_ERROR,
+		    LOG_JOURNAL, "%s: %s: %s", s->directory, what, mdb_strerror(rc));
 	return err;
 }
 
@@ -145,7 +145,8 @@ check_length(struct store *s, uint64_t end_bytes)
 		return ERR_OK;
 	log_error(LOG_JOURNAL,
 	    "%s: data.mdb has %llu bytes, but its pages need %llu: its end is lost",
-	    s->directory, (unsigned long long)st.st_size, (unsigned long long)end_bytes);
+	    s->directory, (unsigned long long)st.st_size,
+	    (unsigned long long)end_bytes);
 	return ERR_CORRUPT;
 }
 
@@ -284,7 +285,8 @@ store_open(struct store **out, const struct store_options *o)
 	s->directory = strdup(o->directory);
 	if (s->directory == NULL)
 		goto fail;
-	if (!o->read_only && (o->map_bytes > SIZE_MAX / 2 || o->reserve_bytes > SIZE_MAX / 4))
+	if (!o->read_only &&
+	    (o->map_bytes > SIZE_MAX / 2 || o->reserve_bytes > SIZE_MAX / 4))
 		goto fail;
 	s->map_bytes = o->read_only ? 0 : (size_t)o->map_bytes;
 	s->reserve_bytes = o->read_only ? 0 : (size_t)o->reserve_bytes;
@@ -434,9 +436,9 @@ store_put(struct store *s, enum store_db db, struct bytes key, struct bytes valu
     enum store_put how)
 {
 	MDB_val k = val_of(key), v = val_of(value);
-	unsigned flags = how == STORE_APPEND ? MDB_APPEND :
-	    how == STORE_KEEP                ? MDB_NOOVERWRITE :
-	                                       0;
+	unsigned flags = how == STORE_APPEND ? MDB_APPEND
+			 : how == STORE_KEEP ? MDB_NOOVERWRITE
+					     : 0;
 	int rc = mdb_put(s->txn, s->dbis[db], &k, &v, flags);
 
 	if (rc == MDB_KEYEXIST && how == STORE_KEEP)
@@ -523,6 +525,8 @@ store_pages(struct store *s, struct store_pages *out)
 	MDB_stat stat;
 	int rc;
 
+	if (s->is_broken)
+		return ERR_IO;
 	rc = mdb_env_info(s->env, &info);
 	if (rc == MDB_SUCCESS)
 		rc = mdb_env_stat(s->env, &stat);
@@ -548,8 +552,8 @@ store_db_size(struct store *s, enum store_db db, uint64_t *entries, uint64_t *pa
 }
 
 struct oldest {
-	size_t id;  /* of the oldest snapshot in use, so far */
-	long skip;  /* the process whose reader does not count; 0: none */
+	size_t id; /* of the oldest snapshot in use, so far */
+	long skip; /* the process whose reader does not count; 0: none */
 };
 
 /* One line of LMDB's list of readers: "pid thread txnid", the last "-" when idle. */
@@ -583,7 +587,8 @@ count_free(MDB_cursor *cursor, size_t before, uint64_t enough, uint64_t *pages)
 	int rc;
 
 	rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
-	for (int i = 0; rc == MDB_SUCCESS && i < MAX_FREE_ENTRIES && sum < enough; i++) {
+	for (int i = 0; rc == MDB_SUCCESS && i < MAX_FREE_ENTRIES && sum < enough;
+	     i++) {
 		size_t freed_at, count;
 
 		if (k.mv_size != sizeof(freed_at) || v.mv_size < sizeof(count))

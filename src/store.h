@@ -28,10 +28,11 @@ enum store_db {
 struct store_options {
 	const char *directory;
 	bool read_only;
-	bool must_exist;        /* as with read_only: nothing is made */
-	uint64_t map_bytes;     /* not used with read_only, as are the rest */
-	uint64_t reserve_bytes; /* the map reaches at least this far beyond the last page */
-	bool preallocate;       /* take blocks for all of the map now */
+	bool must_exist;    /* as with read_only: nothing is made */
+	uint64_t map_bytes; /* not used with read_only, as are the rest */
+	uint64_t
+	    reserve_bytes; /* the map reaches at least this far beyond the last page */
+	bool preallocate;  /* take blocks for all of the map now */
 };
 
 /*

@@ -30,11 +30,13 @@ print_usage(FILE *to)
 	(void)fputs(
 	    "usage: tidegate-admin [-c FILE | -d DIR] adopt | new-identity\n"
 	    "  adopt         the journal was moved here: take it over as it is\n"
-	    "  new-identity  the journal is a copy and the original lives on: give it a new\n"
+	    "  new-identity  the journal is a copy and the original lives on: give it "
+	    "a new\n"
 	    "                UUID, and note the old one as its parent\n"
 	    "  -c, --config FILE    take the directory and the gateway id from this\n"
 	    "                       configuration (default: " DEFAULT_CONFIG ")\n"
-	    "  -d, --directory DIR  the journal's directory; without -c the gateway id stays\n"
+	    "  -d, --directory DIR  the journal's directory; without -c the gateway id "
+	    "stays\n"
 	    "  -v                   more on standard error\n"
 	    "  -h, --help    -V, --version\n"
 	    "The daemon has to be stopped.\n",

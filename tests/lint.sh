@@ -114,7 +114,7 @@ done <<'EOT'
 mosquitto\.h src/mqtt_client\.c
 lmdb\.h src/store\.c
 msgpack(/.*)?\.h src/record\.c
-librdkafka/rdkafka.*\.h src/kafka_sink\.c
+librdkafka/rdkafka.*\.h src/kafka_(sink|conf|producer)\.[ch]
 libconfig\.h src/settings\.c
 zlib\.h src/batch\.c
 zstd\.h src/batch\.c

@@ -29,6 +29,7 @@
 static struct fault fault;
 static const char *faulty; /* the function that fails; NULL: none */
 static int fault_code;     /* what it returns; for calls into the kernel, errno */
+static bool is_panicked;   /* the environment is beyond use */
 static int row;            /* so many calls of it fail, one after another */
 
 static bool
@@ -43,38 +44,33 @@ fails(const char *name)
 }
 
 /* A function of LMDB that returns a code and owns nothing when it fails. */
-#define WRAP(name, parameters, arguments)                                                \
-	int __real_##name parameters;                                                    \
-	int __wrap_##name parameters;                                                    \
-	int __wrap_##name parameters                                                     \
-	{                                                                                \
-		return fails(#name) ? fault_code : __real_##name arguments;              \
+#define WRAP(name, parameters, arguments)                                   \
+	int __real_##name parameters;                                       \
+	int __wrap_##name parameters;                                       \
+	int __wrap_##name parameters                                        \
+	{                                                                   \
+		return fails(#name) ? fault_code : __real_##name arguments; \
 	}
 
 /* A call into the kernel. */
-#define WRAP_CALL(name, parameters, arguments)                                           \
-	int __real_##name parameters;                                                    \
-	int __wrap_##name parameters;                                                    \
-	int __wrap_##name parameters                                                     \
-	{                                                                                \
-		if (!fails(#name))                                                       \
-			return __real_##name arguments;                                  \
-		errno = fault_code;                                                      \
-		return -1;                                                               \
+#define WRAP_CALL(name, parameters, arguments)          \
+	int __real_##name parameters;                   \
+	int __wrap_##name parameters;                   \
+	int __wrap_##name parameters                    \
+	{                                               \
+		if (!fails(#name))                      \
+			return __real_##name arguments; \
+		errno = fault_code;                     \
+		return -1;                              \
 	}
 
 WRAP(mdb_env_create, (MDB_env * *env), (env))
 WRAP(mdb_env_set_maxdbs, (MDB_env * env, MDB_dbi n), (env, n))
 WRAP(mdb_env_set_mapsize, (MDB_env * env, size_t size), (env, size))
-WRAP(mdb_env_open, (MDB_env * env, const char *path, unsigned flags, mdb_mode_t mode),
-    (env, path, flags, mode))
 WRAP(mdb_env_get_fd, (MDB_env * env, mdb_filehandle_t *fd), (env, fd))
 WRAP(mdb_env_info, (MDB_env * env, MDB_envinfo *info), (env, info))
 WRAP(mdb_env_stat, (MDB_env * env, MDB_stat *stat), (env, stat))
 WRAP(mdb_reader_check, (MDB_env * env, int *dead), (env, dead))
-WRAP(mdb_txn_begin, (MDB_env * env, MDB_txn *parent, unsigned flags, MDB_txn **txn),
-    (env, parent, flags, txn))
-WRAP(mdb_txn_renew, (MDB_txn * txn), (txn))
 WRAP(mdb_dbi_open, (MDB_txn * txn, const char *name, unsigned flags, MDB_dbi *dbi),
     (txn, name, flags, dbi))
 WRAP(mdb_stat, (MDB_txn * txn, MDB_dbi dbi, MDB_stat *stat), (txn, dbi, stat))
@@ -90,13 +86,66 @@ WRAP_CALL(fsync, (int fd), (fd))
 WRAP_CALL(flock, (int fd, int operation), (fd, operation))
 WRAP_CALL(ftruncate, (int fd, off_t size), (fd, size))
 
+/*
+ * After MDB_PANIC an environment begins no transaction any more, until it is opened
+ * again.
+ */
+int __real_mdb_env_open(
+    MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode);
+int __wrap_mdb_env_open(
+    MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode);
+int
+__wrap_mdb_env_open(MDB_env *env, const char *path, unsigned flags, mdb_mode_t mode)
+{
+	if (fails("mdb_env_open"))
+		return fault_code;
+	is_panicked = false;
+	return __real_mdb_env_open(env, path, flags, mode);
+}
+
+static bool
+cannot_begin(const char *name, int *rc)
+{
+	if (is_panicked)
+		*rc = MDB_PANIC;
+	else if (fails(name))
+		*rc = fault_code;
+	else
+		return false;
+	is_panicked = *rc == MDB_PANIC;
+	return true;
+}
+
+int __real_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn);
+int __wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn);
+int
+__wrap_mdb_txn_begin(MDB_env *env, MDB_txn *parent, unsigned flags, MDB_txn **txn)
+{
+	int rc;
+
+	if (cannot_begin("mdb_txn_begin", &rc))
+		return rc;
+	return __real_mdb_txn_begin(env, parent, flags, txn);
+}
+
+int __real_mdb_txn_renew(MDB_txn *txn);
+int __wrap_mdb_txn_renew(MDB_txn *txn);
+int
+__wrap_mdb_txn_renew(MDB_txn *txn)
+{
+	int rc;
+
+	return cannot_begin("mdb_txn_renew", &rc) ? rc : __real_mdb_txn_renew(txn);
+}
+
 /* Returns less than 0 on failure. */
 int __real_mdb_reader_list(MDB_env *env, MDB_msg_func *line, void *context);
 int __wrap_mdb_reader_list(MDB_env *env, MDB_msg_func *line, void *context);
 int
 __wrap_mdb_reader_list(MDB_env *env, MDB_msg_func *line, void *context)
 {
-	return fails("mdb_reader_list") ? -1 : __real_mdb_reader_list(env, line, context);
+	return fails("mdb_reader_list") ? -1
+					: __real_mdb_reader_list(env, line, context);
 }
 
 /* LMDB frees the transaction also when it cannot commit it. */
@@ -135,7 +184,8 @@ open_as(struct work *w, enum journal_role role)
 		if (rc != ERR_OK)
 			return rc;
 	}
-	return role == JOURNAL_FORWARD ? journal_routes_set(w->j, names, 1, &acked) : ERR_OK;
+	return role == JOURNAL_FORWARD ? journal_routes_set(w->j, names, 1, &acked)
+				       : ERR_OK;
 }
 
 static int
@@ -348,9 +398,9 @@ sweep(void **state, const char *name, int code, bool may_help_itself)
 
 static const char *const lmdb_calls[] = {"mdb_env_create", "mdb_env_set_maxdbs",
     "mdb_env_set_mapsize", "mdb_env_open", "mdb_env_get_fd", "mdb_env_info",
-    "mdb_env_stat", "mdb_reader_check", "mdb_reader_list", "mdb_txn_begin", "mdb_txn_renew",
-    "mdb_txn_commit", "mdb_dbi_open", "mdb_stat", "mdb_get", "mdb_put", "mdb_cursor_open",
-    "mdb_cursor_get", "mdb_cursor_del"};
+    "mdb_env_stat", "mdb_reader_check", "mdb_reader_list", "mdb_txn_begin",
+    "mdb_txn_renew", "mdb_txn_commit", "mdb_dbi_open", "mdb_stat", "mdb_get", "mdb_put",
+    "mdb_cursor_open", "mdb_cursor_get", "mdb_cursor_del"};
 
 static void
 each_call_of_lmdb_may_fail(void **state)
@@ -459,7 +509,9 @@ ballast_stands_in_for_fallocate(void **state)
 static void
 journal_without_fallocate_is_never_cut(void **state)
 {
+	struct journal_options o = journals_options(*state);
 	struct journal *j;
+	uint64_t size;
 
 	fault_arm(&fault, -1);
 	for (int i = 0; i < 2; i++) {
@@ -471,6 +523,19 @@ journal_without_fallocate_is_never_cut(void **state)
 	fail_in_a_row("fallocate", EOPNOTSUPP, 1000);
 	j = journals_open(*state, JOURNAL_FORWARD);
 	assert_int_equal(journals_check_dense(j, 1), 6001);
+	journal_close(j);
+
+	/* Not by who wants less of it either. */
+	fail_in_a_row("fallocate", EOPNOTSUPP, 1000);
+	o.preallocate = true;
+	assert_int_equal(journal_open(&j, JOURNAL_INGEST, &o), ERR_OK);
+	size = journals_file_bytes(*state);
+	assert_true(size > o.max_bytes);
+	journal_close(j);
+	fail_in_a_row("fallocate", EOPNOTSUPP, 1000);
+	j = journals_open(*state, JOURNAL_INGEST);
+	assert_int_equal(journals_append(j, 100, 1000), ERR_OK);
+	assert_int_equal(journals_file_bytes(*state), size);
 	journal_close(j);
 	faulty = NULL;
 	row = 0;

@@ -14,8 +14,9 @@ ROUTES='{ name = "three"; topic_filters = [ "+/dev-000", "t/#", "+/dev-001" ];
 	  topic = "three"; envelope = "none"; },
 	{ name = "all"; topic_filters = [ "t/dev-000", "t/dev-001", "t/large" ];
 	  topic = "all"; envelope = "none"; }'
-# Small requests: many of them are in flight around the one that is refused.
-KAFKA_SETTINGS='batch_size_bytes = "4 KiB"; compression = "none";'
+# Small requests, many of them in flight around the one that is refused; and innocent
+# neighbours in that one, which have to come before all that was behind it.
+KAFKA_SETTINGS='compression = "none"; properties = [ "batch.num.messages=40" ];'
 
 publish_stream() {
 	publish_start order -d 2 -n 1000
@@ -23,7 +24,7 @@ publish_stream() {
 }
 
 publish_large() {
-	head -c 100000 /dev/urandom >"$WORK/large.payload"
+	head -c 30000 /dev/urandom >"$WORK/large.payload"
 	mosquitto_pub -h 127.0.0.1 -p "$BROKER_PORT" -q 1 -t t/large -f "$WORK/large.payload"
 }
 

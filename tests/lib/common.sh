@@ -526,7 +526,7 @@ LEDGER_LINE=
 consume_finish() {
 	local rc
 	kill -USR1 "$CONSUME_PID"
-	wait_for "${2:-60}" is_gone "$CONSUME_PID" || {
+	wait_for "${2:-90}" is_gone "$CONSUME_PID" || {
 		diag "ledger_consume does not end"
 		kill -KILL "$CONSUME_PID"
 	}

@@ -125,7 +125,7 @@ judge(const struct fake_sink *s, const struct fake_landed *r)
 	if (s->refused_topic != NULL && strcmp(r->topic, s->refused_topic) == 0)
 		return SINK_ROUTE_REFUSED;
 	if (s->value_max > 0 && r->value_size > s->value_max)
-		return SINK_RECORD_REFUSED;
+		return s->is_invalid ? SINK_RECORD_REFUSED : SINK_RECORD_TOO_LARGE;
 	if (s->time_max_ms > 0 && r->timestamp_ms > s->time_max_ms)
 		return SINK_TIMESTAMP_REFUSED;
 	return SINK_DELIVERED;
@@ -179,7 +179,8 @@ answer_batch(struct fake_sink *s, size_t partition)
 	}
 	/* Kafka's refusal of a topic leaves the producer alone (facts). */
 	if (s->is_gapless &&
-	    (result == SINK_RECORD_REFUSED || result == SINK_TIMESTAMP_REFUSED))
+	    (result == SINK_RECORD_REFUSED || result == SINK_RECORD_TOO_LARGE ||
+		result == SINK_TIMESTAMP_REFUSED))
 		s->is_fatal = true;
 	/* What is queued behind a refusal of the topic shares its fate. */
 	if (result == SINK_ROUTE_REFUSED)

@@ -40,6 +40,7 @@ struct fake_sink {
 	bool is_down;        /* nothing is answered */
 	bool is_gapless;     /* a rejection is fatal */
 	size_t value_max;    /* larger, and the batch is refused; 0: no limit */
+	bool is_invalid;     /* ... not for its size */
 	size_t send_max;     /* larger, and send() answers ERR_TOOLARGE; 0: no limit */
 	int64_t time_max_ms; /* later, and the batch is refused; 0: no limit */
 	const char *refused_topic; /* NULL: none */

@@ -169,7 +169,8 @@ journals_fork(journals_child *child, void *context)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
-		(void)alarm(2 * PATIENCE_MS / 1000); /* never outlives a test that hangs */
+		(void)alarm(
+		    2 * PATIENCE_MS / 1000); /* never outlives a test that hangs */
 		/* A failed assertion must not go on with the parent's tests. */
 		(void)setenv("CMOCKA_TEST_ABORT", "1", 1);
 		_exit(child(context));

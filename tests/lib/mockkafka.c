@@ -43,11 +43,12 @@
 #include <unistd.h>
 
 #define ERROR_COUNT_MAX 1000
+#define LINE_BYTES      512
 
 struct input {
 	int fd;
 	size_t size;
-	char line[512];
+	char line[LINE_BYTES];
 };
 
 static volatile sig_atomic_t stop;
@@ -147,7 +148,7 @@ obey(rd_kafka_mock_cluster_t *mock, char *line)
 static void
 answer(rd_kafka_mock_cluster_t *mock, char *line)
 {
-	char copy[sizeof(((struct input *)NULL)->line)];
+	char copy[LINE_BYTES];
 	const char *why;
 
 	snprintf(copy, sizeof(copy), "%s", line);

@@ -15,6 +15,8 @@ start_mock records:4 || bail "no embedded Kafka"
 write_conf
 check "the gateway starts" start_gateway
 check "its subscription is taken" wait_for 20 is_subscribed 't/#'
+# What is on its way when forward is killed is not yet Kafka's.
+check "Kafka answers slowly" mock_tell rtt 100
 consume_start crash records -w
 publish_start crash -d 20 -r 1000
 crash_run "${CRASH_KILLS:-12}" 10 "${CRASH_SEED:-$RANDOM}"

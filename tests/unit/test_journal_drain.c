@@ -257,7 +257,8 @@ long_backlog_goes_in_bounded_steps(void **state)
 /* ---- dead letters ---- */
 
 static int
-bury(struct journal *j, uint64_t seq, const char *route, const char *record, size_t size)
+bury(
+    struct journal *j, uint64_t seq, const char *route, const char *record, size_t size)
 {
 	struct dead_letter letter = {
 	    .buried_ms = 1,

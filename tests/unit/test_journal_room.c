@@ -115,14 +115,16 @@ mixed_sizes_stay_within_the_map(void **state)
 	uint64_t seed = records_seed(), acked = 0, next, full_at = 0;
 
 	for (int round = 0; round < 12; round++) {
-		struct journal *j = journals_open_sized(*state, JOURNAL_INGEST, 4 * MIB);
+		struct journal *j =
+		    journals_open_sized(*state, JOURNAL_INGEST, 4 * MIB);
 		uint64_t used;
 		int rc;
 
 		do {
 			size_t size = 1 + records_random_number(&seed) % 60000;
 
-			rc = journals_append(j, 1, records_random_number(&seed) % 3 ? size / 20 : size);
+			rc = journals_append(
+			    j, 1, records_random_number(&seed) % 3 ? size / 20 : size);
 		} while (rc == ERR_OK);
 		assert_int_equal(rc, ERR_FULL);
 		used = stat_of(j).used_bytes;
@@ -178,16 +180,17 @@ subscriptions_are_saved_on_a_full_journal(void **state)
 static void
 max_bytes_can_be_lowered_and_raised(void **state)
 {
-	struct journal *j = journals_open_sized(*state, JOURNAL_INGEST, 8 * MIB);
+	struct journal *j = journals_open_sized(*state, JOURNAL_INGEST, 24 * MIB);
 	uint64_t next;
 
-	assert_int_equal(journals_fill(j, 100, 500), ERR_FULL);
+	assert_int_equal(journals_fill(j, 1000, 500), ERR_FULL);
 	next = journals_next(j);
 	journal_close(j);
 
 	j = journals_open_sized(*state, JOURNAL_INGEST, 2 * MIB);
 	assert_int_equal(journals_append(j, 100, 500), ERR_FULL);
 	assert_int_equal(stat_of(j).max_bytes, 2 * MIB);
+	assert_true(stat_of(j).map_bytes >= stat_of(j).file_bytes + MIB);
 	journal_close(j);
 	j = open_forward(*state, 2 * MIB);
 	assert_int_equal(journals_check_dense(j, 1), next);
@@ -198,10 +201,10 @@ max_bytes_can_be_lowered_and_raised(void **state)
 	assert_in_range(journals_next(j) - next, 1500, 2 * MIB / 500);
 	journal_close(j);
 
-	j = journals_open_sized(*state, JOURNAL_INGEST, 16 * MIB);
+	j = journals_open_sized(*state, JOURNAL_INGEST, 32 * MIB);
 	assert_int_equal(journals_append(j, 1000, 500), ERR_OK);
-	assert_int_equal(journals_fill(j, 100, 500), ERR_FULL);
-	assert_true(journals_next(j) - next > 8 * MIB / 500);
+	assert_int_equal(journals_fill(j, 1000, 500), ERR_FULL);
+	assert_true(journals_next(j) - next > 24 * MIB / 500);
 	journal_close(j);
 }
 
@@ -331,7 +334,8 @@ static int
 append_when_told(void *context)
 {
 	struct other *o = context;
-	struct journal *j = journals_open_sized(o->directory, JOURNAL_INGEST, o->max_bytes);
+	struct journal *j =
+	    journals_open_sized(o->directory, JOURNAL_INGEST, o->max_bytes);
 
 	journals_signal(o->ready[1]);
 	journals_await(o->go[0]);
@@ -367,7 +371,8 @@ static int
 append_for_ever(void *context)
 {
 	struct other *o = context;
-	struct journal *j = journals_open_sized(o->directory, JOURNAL_INGEST, o->max_bytes);
+	struct journal *j =
+	    journals_open_sized(o->directory, JOURNAL_INGEST, o->max_bytes);
 
 	while (getppid() != 1)
 		if (journals_append(j, 20, 300) == ERR_FULL)

@@ -24,7 +24,8 @@ copy_fixture(const char *name, const char *directory)
 	FILE *in, *out;
 	size_t n;
 
-	(void)snprintf(from, sizeof(from), "%s/tests/data/%s", top == NULL ? "." : top, name);
+	(void)snprintf(
+	    from, sizeof(from), "%s/tests/data/%s", top == NULL ? "." : top, name);
 	(void)snprintf(to, sizeof(to), "%s/data.mdb", directory);
 	in = fopen(from, "re");
 	if (in == NULL)
@@ -49,7 +50,8 @@ open_stored(struct journal **j, const char *directory, enum journal_role role)
 
 /* count records: all but the last are letters in turn, the last has every field. */
 static void
-check_batch(struct journal *j, uint64_t base_seq, uint32_t count, enum batch_codec codec)
+check_batch(
+    struct journal *j, uint64_t base_seq, uint32_t count, enum batch_codec codec)
 {
 	struct journal_batch b = {0};
 	struct record_decoder *d;
@@ -122,7 +124,8 @@ check_side(struct journal *j)
 	    dead_letter_decode(d, dead.value.data, dead.value.size, &letter), ERR_OK);
 	assert_string_equal(letter.reason, DEAD_TOO_LARGE);
 	assert_int_equal(
-	    record_decode(d, letter.record.data, letter.record.size, &offset, &got), ERR_OK);
+	    record_decode(d, letter.record.data, letter.record.size, &offset, &got),
+	    ERR_OK);
 	records_full(&want);
 	records_assert_equal(&want, &got);
 	record_decoder_close(d);
@@ -232,7 +235,8 @@ check_reading_ends(const char *directory)
 	int rc, batches = 0;
 
 	assert_int_equal(open_stored(&j, directory, JOURNAL_LOOK), ERR_OK);
-	for (rc = journal_read(j, seq, &b); rc != ERR_NOTFOUND; rc = journal_read(j, seq, &b)) {
+	for (rc = journal_read(j, seq, &b); rc != ERR_NOTFOUND;
+	     rc = journal_read(j, seq, &b)) {
 		assert_true(b.end_seq > seq);
 		seq = b.end_seq;
 		batches++;

@@ -371,7 +371,7 @@ static void
 refused_record_ends_the_producer(void **state)
 {
 	assert_refused(
-	    *state, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, SINK_RECORD_REFUSED);
+	    *state, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, SINK_RECORD_TOO_LARGE);
 }
 
 static void
