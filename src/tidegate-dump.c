@@ -15,9 +15,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "dump_check.h"
-#include "dump_options.h"
-#include "dump_print.h"
+#include "dump/dump_check.h"
+#include "dump/dump_options.h"
+#include "dump/dump_print.h"
 #include "err.h"
 #include "journal.h"
 #include "log.h"

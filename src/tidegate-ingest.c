@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tidegate-ingest: takes messages from the MQTT broker and keeps them in the journal. */
 #include "err.h"
-#include "ingest.h"
+#include "ingest/ingest.h"
 #include "journal.h"
 #include "log.h"
 #include "worker.h"

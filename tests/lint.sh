@@ -111,11 +111,11 @@ have mandoc "man pages" && check "man pages" is_good_man
 while read -r header file; do
 	check "<$header> only in $file" one_file "$header" "$file"
 done <<'EOT'
-mosquitto\.h src/mqtt_client\.c
-lmdb\.h src/store\.c
+mosquitto\.h src/ingest/mqtt_client\.c
+lmdb\.h src/journal/store\.c
 msgpack(/.*)?\.h src/record\.c
 librdkafka/rdkafka.*\.h src/kafka_(sink|conf|producer)\.[ch]
-libconfig\.h src/settings\.c
+libconfig\.h src/settings/settings\.c
 zlib\.h src/batch\.c
 zstd\.h src/batch\.c
 EOT

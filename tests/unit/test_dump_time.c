@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "dump_time.h"
+#include "dump/dump_time.h"
 #include "err.h"
 
 #define NOW_MS 1795514400000 /* 2026-11-24T10:00:00Z */

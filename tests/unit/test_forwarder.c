@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include <zlib.h>
 
 #include "../lib/fake_sink.h"
 #include "../lib/records.h"
@@ -1045,39 +1046,56 @@ gaps_are_passed(void **state)
 
 /* ---- damage ---- */
 
-/* Where text lies in the journal's file, which is mapped at *map for writing. */
+/* The journal's file, whole. The caller frees it. */
 static uint8_t *
-find_in_file(const struct bench *b, const char *wanted, uint8_t **map, size_t *size)
+load_file(const struct bench *b, size_t *size)
 {
 	char path[4096];
-	struct stat st;
-	uint8_t *at;
-	int fd;
+	uint8_t *data;
+	FILE *file;
 
 	snprintf(path, sizeof(path), "%s/data.mdb", b->dir);
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	assert_true(fd >= 0);
-	assert_int_equal(fstat(fd, &st), 0);
-	*size = (size_t)st.st_size;
-	*map = mmap(NULL, *size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	assert_true(*map != MAP_FAILED);
-	close(fd);
-	at = memmem(*map, *size, wanted, strlen(wanted));
-	assert_non_null(at);
-	return at;
+	file = fopen(path, "rb");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, 0, SEEK_END), 0);
+	*size = (size_t)ftell(file);
+	rewind(file);
+	data = malloc(*size);
+	assert_non_null(data);
+	assert_int_equal(fread(data, 1, *size, file), *size);
+	fclose(file);
+	return data;
 }
 
 static void
-change_byte(const struct bench *b, const char *wanted, uint8_t change)
+patch_file(const struct bench *b, size_t at, const void *data, size_t size)
 {
-	uint8_t *map;
-	size_t size;
+	char path[4096];
+	FILE *file;
 
-	*find_in_file(b, wanted, &map, &size) ^= change;
-	munmap(map, size);
+	snprintf(path, sizeof(path), "%s/data.mdb", b->dir);
+	file = fopen(path, "r+b");
+	assert_non_null(file);
+	assert_int_equal(fseek(file, (long)at, SEEK_SET), 0);
+	assert_int_equal(fwrite(data, 1, size, file), size);
+	assert_int_equal(fclose(file), 0);
 }
 
-/* Each commit is a batch; the payloads are not compressed. */
+/* Where the stored form of a payload lies. */
+static size_t
+place_in_file(const struct bench *b, const char *payload)
+{
+	size_t size;
+	uint8_t *data = load_file(b, &size);
+	uint8_t *at = memmem(data, size, payload, strlen(payload));
+
+	assert_non_null(at);
+	size = (size_t)(at - data);
+	free(data);
+	return size;
+}
+
+/* Records 1 to count, a hundred to a batch, not compressed. */
 static void
 fill_batches(const struct bench *b, int count)
 {
@@ -1097,30 +1115,84 @@ static void
 a_damaged_batch_holds_those_who_reach_it(void **state)
 {
 	struct bench b;
+	size_t at;
 
 	bench_init(&b, state);
 	add_route(&b, "all", "#", "t");
 	b.codec = BATCH_CODEC_NONE;
 	fill_batches(&b, 1000);
-	change_byte(&b, "450 is the number", 1);
+	at = place_in_file(&b, "450 is the number") + 4;
+	patch_file(&b, at, "I", 1);
 	start(&b);
 	run_ms(&b, 300000);
 	assert_landed(&b, "t", 1, 400, 0, 1);
-	assert_true(stat_of(&b, 0).is_held);
-	assert_non_null(strstr(stat_of(&b, 0).held_why, "sequences 401 to 500"));
-	assert_int_equal(stat_journal(&b).records, 600);
-	assert_int_equal(stat_journal(&b).first_seq, 401);
-	/* Asked for now and then; once it can be read, all goes on. */
-	assert_true(forwarder_timeout_ms(b.forwarder, b.now_ms) > 0);
-	change_byte(&b, "551 is the number", 0);
-	{
-		uint8_t *map, *at;
-		size_t size;
-
-		at = find_in_file(&b, "50 is the number", &map, &size);
-		(void)at;
-		munmap(map, size);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(stat_of(&b, i).is_held);
+		assert_non_null(
+		    strstr(stat_of(&b, i).held_why, "sequences 401 to 500"));
 	}
+	assert_int_equal(stat_journal(&b).first_seq, 401);
+	assert_int_equal(stat_journal(&b).records, 600);
+	assert_true(forwarder_timeout_ms(b.forwarder, b.now_ms) > 0);
+	/* As soon as it can be read again, all goes on. */
+	patch_file(&b, at, "i", 1);
+	run_to_the_end(&b);
+	assert_landed(&b, "t", 1, 1000, 0, 1);
+	assert_false(stat_of(&b, 0).is_held);
+	assert_journal_empty(&b);
+	finish(&b);
+}
+
+static void
+put_le32(uint8_t *to, uint32_t n)
+{
+	for (int i = 0; i < 4; i++)
+		to[i] = (uint8_t)(n >> (8 * i));
+}
+
+/*
+ * Make the record with this payload undecodable, in a batch whose checksum is right all
+ * the same: 0xc1 is never used in MessagePack.
+ */
+static void
+spoil_record(const struct bench *b, const char *payload, uint64_t base_seq)
+{
+	size_t size, record = place_in_file(b, payload), header = record;
+	uint8_t *data = load_file(b, &size);
+	uint8_t wanted[8] = {0};
+	uint32_t body_bytes = 0;
+
+	put_le32(wanted, (uint32_t)base_seq);
+	while (
+	    memcmp(data + header + 16, wanted, 8) != 0 || data[header] != BATCH_VERSION)
+		header--;
+	for (int i = 3; i >= 0; i--)
+		body_bytes = body_bytes << 8 | data[header + 12 + (size_t)i];
+	assert_true(record < header + BATCH_HEADER_BYTES + body_bytes);
+	data[record - 2] = 0xc1; /* in place of "bin 8" */
+	put_le32(data + header + 8, 0);
+	put_le32(data + header + 8,
+	    (uint32_t)crc32(0, data + header, BATCH_HEADER_BYTES + body_bytes));
+	patch_file(b, header, data + header, BATCH_HEADER_BYTES + body_bytes);
+	free(data);
+}
+
+static void
+a_record_that_cannot_be_decoded_holds_and_those_before_it_go(void **state)
+{
+	struct bench b;
+
+	bench_init(&b, state);
+	add_route(&b, "all", "#", "t");
+	b.codec = BATCH_CODEC_NONE;
+	fill_batches(&b, 1000);
+	spoil_record(&b, "450 is the number", 401);
+	start(&b);
+	run_ms(&b, 300000);
+	assert_landed(&b, "t", 1, 449, 0, 1);
+	assert_int_equal(stat_of(&b, 0).acked_seq, 449);
+	assert_non_null(strstr(stat_of(&b, 0).held_why, "sequences 450 to 500"));
+	assert_int_equal(stat_journal(&b).first_seq, 401);
 	finish(&b);
 }
 
@@ -1217,6 +1289,8 @@ main(void)
 	    TEST(no_room_for_dead_letters_holds_what_is_owed),
 	    TEST(no_room_for_a_refused_one_holds_its_route),
 	    TEST(gaps_are_passed),
+	    TEST(a_damaged_batch_holds_those_who_reach_it),
+	    TEST(a_record_that_cannot_be_decoded_holds_and_those_before_it_go),
 	    TEST(a_random_bad_day),
 	};
 

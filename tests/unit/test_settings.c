@@ -15,7 +15,7 @@
 #include "../lib/tmpdir.h"
 #include "err.h"
 #include "settings.h"
-#include "settings_parts.h"
+#include "settings/settings_parts.h"
 
 static char *
 print(const struct settings *s)
