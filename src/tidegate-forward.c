@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "err.h"
-#include "forward.h"
+#include "forward/forward.h"
 #include "kafka_sink.h"
 #include "worker.h"
 

@@ -114,7 +114,7 @@ done <<'EOT'
 mosquitto\.h src/ingest/mqtt_client\.c
 lmdb\.h src/journal/store\.c
 msgpack(/.*)?\.h src/record\.c
-librdkafka/rdkafka.*\.h src/kafka_(sink|conf|producer)\.[ch]
+librdkafka/rdkafka.*\.h src/kafka/kafka_(sink|conf|producer)\.[ch]
 libconfig\.h src/settings/settings\.c
 zlib\.h src/batch\.c
 zstd\.h src/batch\.c

@@ -128,8 +128,7 @@ pass_gap(struct forwarder *f, struct lane *lane)
 		return false;
 	if (reach < lane->run->base_seq)
 		log_error(LOG_JOURNAL,
-		    "route %s: sequences %llu to %llu are missing in the journal, and "
-		    "no "
+		    "route %s: sequences %llu to %llu are not in the journal, and no "
 		    "gap marker says why",
 		    lane->name, (unsigned long long)reach,
 		    (unsigned long long)lane->run->base_seq - 1);
