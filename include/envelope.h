@@ -28,7 +28,7 @@ struct envelope_context {
  *
  * Errors:    ERR_NOMEM, out is as before.
  */
-int envelope_tbmq(const struct record *r, const struct envelope_context *c,
-    struct buffer *out);
+int envelope_tbmq(
+    const struct record *r, const struct envelope_context *c, struct buffer *out);
 
 #endif

@@ -32,8 +32,8 @@
 struct forwarder;
 
 struct forwarder_options {
-	struct journal *journal;     /* borrowed */
-	struct sink *sink;           /* borrowed; its delivered and context are set here */
+	struct journal *journal; /* borrowed */
+	struct sink *sink;       /* borrowed; its delivered and context are set here */
 	struct route *const *routes; /* borrowed */
 	size_t route_count;          /* at least 1 */
 	uint64_t buffer_max_bytes;   /* records on their way, all routes together */
@@ -82,7 +82,7 @@ struct forwarder_route_stat {
 };
 
 /* Figures of route number index; route_count: of what no route matches. */
-void forwarder_route_stat(const struct forwarder *f, size_t index,
-    struct forwarder_route_stat *out);
+void forwarder_route_stat(
+    const struct forwarder *f, size_t index, struct forwarder_route_stat *out);
 
 #endif

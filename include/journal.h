@@ -65,19 +65,19 @@
 struct journal;
 
 enum journal_role {
-	JOURNAL_INGEST,  /* appends; holds ingest.lock; makes a journal that is not there */
+	JOURNAL_INGEST, /* appends; holds ingest.lock; makes a journal that is not there */
 	JOURNAL_FORWARD, /* acknowledges, buries, truncates; holds forward.lock; likewise */
-	JOURNAL_LOOK,    /* reads only; any number, beside the others */
+	JOURNAL_LOOK, /* reads only; any number, beside the others */
 };
 
 struct journal_options {
-	const char *directory;   /* must exist */
-	const char *gateway_id;  /* not used by JOURNAL_LOOK */
-	uint64_t max_bytes;      /* not used by JOURNAL_LOOK, as are the rest */
+	const char *directory;  /* must exist */
+	const char *gateway_id; /* not used by JOURNAL_LOOK */
+	uint64_t max_bytes;     /* not used by JOURNAL_LOOK, as are the rest */
 	uint64_t dead_max_bytes;
 	enum batch_codec codec;
-	bool preallocate;        /* take all of the room on disk now */
-	int64_t lock_wait_ms;    /* how long to wait for another holder of the role */
+	bool preallocate;     /* take all of the room on disk now */
+	int64_t lock_wait_ms; /* how long to wait for another holder of the role */
 };
 
 /*
@@ -160,7 +160,8 @@ struct journal_subscriptions {
 
 /* Ownership: *out is the caller's; release with journal_subscriptions_fini(). */
 int journal_subscriptions_load(struct journal *j, struct journal_subscriptions *out);
-int journal_subscriptions_save(struct journal *j, const struct journal_subscriptions *s);
+int journal_subscriptions_save(
+    struct journal *j, const struct journal_subscriptions *s);
 void journal_subscriptions_fini(struct journal_subscriptions *s);
 
 /* ---- reading: every role ---- */
@@ -229,18 +230,18 @@ struct journal_route_stat {
 };
 
 struct journal_stat {
-	uint64_t first_seq;   /* of the oldest record kept; next_seq when none is */
+	uint64_t first_seq; /* of the oldest record kept; next_seq when none is */
 	uint64_t next_seq;
-	uint64_t acked_seq;   /* the smallest over the routes; 0 when there are none */
-	uint64_t records;     /* not yet acknowledged by every route (gaps in it count) */
-	uint64_t used_bytes;  /* pages in use */
-	uint64_t file_bytes;  /* end of data.mdb */
-	uint64_t max_bytes;   /* as the last writer was configured */
+	uint64_t acked_seq; /* the smallest over the routes; 0 when there are none */
+	uint64_t records;   /* not yet acknowledged by every route (gaps in it count) */
+	uint64_t used_bytes; /* pages in use */
+	uint64_t file_bytes; /* end of data.mdb */
+	uint64_t max_bytes;  /* as the last writer was configured */
 	uint64_t map_bytes;
-	uint64_t oldest_ms;   /* arrival of the oldest batch kept; 0 when none is */
+	uint64_t oldest_ms; /* arrival of the oldest batch kept; 0 when none is */
 	uint64_t dead_count;
 	uint64_t dead_bytes;
-	uint64_t gap_count;   /* markers, not records */
+	uint64_t gap_count; /* markers, not records */
 	uint64_t batches;
 	struct journal_route_stat *routes;
 	size_t route_count;
@@ -263,8 +264,8 @@ void journal_stat_fini(struct journal_stat *s);
  *
  * acked_seq: out, count numbers, in the order of names.
  */
-int journal_routes_set(struct journal *j, const char *const names[], size_t count,
-    uint64_t acked_seq[]);
+int journal_routes_set(
+    struct journal *j, const char *const names[], size_t count, uint64_t acked_seq[]);
 
 /*
  * Record that each route owes nothing up to and including acked_seq (in the order

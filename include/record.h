@@ -80,8 +80,8 @@ void record_decoder_reset(struct record_decoder *d);
  * Errors:    ERR_CORRUPT not a record, or it ends beyond size; ERR_NOMEM.
  *            *offset and *r are as before.
  */
-int record_decode(struct record_decoder *d, const void *data, size_t size, size_t *offset,
-    struct record *r);
+int record_decode(struct record_decoder *d, const void *data, size_t size,
+    size_t *offset, struct record *r);
 
 /*
  * A dead letter: a record that was taken out of the stream, and why. On disk a
@@ -90,7 +90,7 @@ int record_decode(struct record_decoder *d, const void *data, size_t size, size_
  */
 struct dead_letter {
 	uint64_t buried_ms;
-	const char *reason; /* one of a few fixed words: DEAD_*; NUL-terminated */
+	const char *reason;  /* one of a few fixed words: DEAD_*; NUL-terminated */
 	struct bytes detail; /* for people: what Kafka said */
 	struct bytes record; /* stored form, for record_decode() */
 };

@@ -62,8 +62,8 @@ struct settings_property {
 struct settings_kafka {
 	char *bootstrap_servers;
 	char *client_id_prefix;
-	char *acks;          /* "all", "1", "0" */
-	char *compression;   /* librdkafka's words */
+	char *acks;               /* "all", "1", "0" */
+	char *compression;        /* librdkafka's words */
 	int64_t batch_size_bytes; /* -1: librdkafka's default */
 	int64_t linger_ms;        /* -1: librdkafka's default */
 	uint64_t buffer_max_bytes;
@@ -111,8 +111,8 @@ struct settings {
  *            cannot be read; also in mistakes); ERR_NOMEM.
  */
 int settings_load(struct settings **out, const char *path, struct buffer *mistakes);
-int settings_parse(struct settings **out, const char *name, const char *text,
-    struct buffer *mistakes);
+int settings_parse(
+    struct settings **out, const char *name, const char *text, struct buffer *mistakes);
 
 /*
  * The text of a file for settings_parse(), with an end mark (counted in size).

@@ -21,7 +21,7 @@ struct sink_record {
 	const char *topic;
 	struct bytes key; /* data NULL: no key */
 	struct bytes value;
-	bool copy_value;  /* false: value stays valid until delivered() for its tag */
+	bool copy_value; /* false: value stays valid until delivered() for its tag */
 	int64_t timestamp_ms;
 	const struct sink_header *headers;
 	size_t header_count;
@@ -81,7 +81,8 @@ struct sink_ops {
 
 struct sink {
 	const struct sink_ops *ops;
-	sink_delivered *delivered; /* set by the user of the sink before the first send */
+	sink_delivered
+	    *delivered; /* set by the user of the sink before the first send */
 	void *context;
 };
 

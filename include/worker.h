@@ -11,7 +11,8 @@
 #include "settings.h"
 
 /* Exit statuses of every program. */
-#define EXIT_FAILED 1 /* also: something is missing that may come; systemd tries again */
+#define EXIT_FAILED \
+	1 /* also: something is missing that may come; systemd tries again */
 #define EXIT_USAGE  2
 #define EXIT_CONFIG 78 /* sysexits.h EX_CONFIG: the file itself is wrong */
 
@@ -30,7 +31,8 @@ struct worker {
  * status:    out, when the result is not 0: what main() is to return (help and
  *            version end with 0).
  */
-int worker_begin(struct worker *w, const char *name, int argc, char *argv[], int *status);
+int worker_begin(
+    struct worker *w, const char *name, int argc, char *argv[], int *status);
 
 /* Has somebody asked to stop? */
 bool worker_should_stop(const struct worker *w);

@@ -8,8 +8,8 @@ err_str(int err)
 	switch ((enum err)err) {
 	case ERR_OK:
 		return "ok";
-#define ERR_CASE(name, value, text)                                                      \
-	case name:                                                                       \
+#define ERR_CASE(name, value, text) \
+	case name:                  \
 		return text;
 		ERR_MAP(ERR_CASE)
 #undef ERR_CASE

@@ -75,6 +75,17 @@ is_good_man() {
 	[ -z "$out" ]
 }
 
+# Each option of the shipped configuration has its entry in the man page.
+is_documented() {
+	local key rc=0
+	while read -r key; do
+		grep -qE "^\.(It|Ss).*\b$key\b" packaging/man/tidegate.conf.5 && continue
+		echo "$key is not in tidegate.conf(5)"
+		rc=1
+	done < <(sed -nE 's/^[[:space:]]*#?([a-z_]+) = .*/\1/p' etc/tidegate.conf)
+	return $rc
+}
+
 # one_file HEADER FILE: no other file of the programs includes it
 one_file() {
 	local out
@@ -108,6 +119,7 @@ fi
 check "each C file says its licence" has_licence
 have shellcheck "shell" && check "shell" is_good_shell
 have mandoc "man pages" && check "man pages" is_good_man
+check "each option is in the man page" is_documented
 while read -r header file; do
 	check "<$header> only in $file" one_file "$header" "$file"
 done <<'EOT'

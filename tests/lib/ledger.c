@@ -34,7 +34,7 @@ ledger_fini(struct ledger *l)
 int
 ledger_load(struct ledger *l, const char *path)
 {
-	struct ledger new = { .count = 0 };
+	struct ledger new = {.count = 0};
 	FILE *f = fopen(path, "r");
 	char prefix[LEDGER_PREFIX_MAX];
 	size_t count;
@@ -149,7 +149,7 @@ ledger_payload_parse(const char *data, size_t size, size_t *device, uint64_t *nu
 	memcpy(head, data, LEDGER_PAYLOAD_MIN);
 	head[LEDGER_PAYLOAD_MIN] = '\0';
 	if (sscanf(head, "dev-%zu %" SCNu64 " %zu%n", &found_device, &found_number,
-	        &found_size, &length) != 3 ||
+		&found_size, &length) != 3 ||
 	    found_size != size || data[length] != ' ')
 		return false;
 	for (i = (size_t)length + 1; i < size; i++) {

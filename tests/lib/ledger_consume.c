@@ -130,7 +130,8 @@ parse(const struct consumer *c, const rd_kafka_message_t *m, size_t *device,
 	if (!c->o.is_tbmq)
 		return ledger_payload_parse(m->payload, m->len, device, number);
 	payload = unwrap(m, &size);
-	is_ours = payload != NULL && ledger_payload_parse(payload, size, device, number);
+	is_ours =
+	    payload != NULL && ledger_payload_parse(payload, size, device, number);
 	free(payload);
 	return is_ours;
 }
@@ -142,14 +143,15 @@ key_is_right(const struct consumer *c, const rd_kafka_message_t *m, size_t devic
 
 	ledger_topic(&c->ledger, device, topic);
 	return c->o.any_key ||
-	    (m->key_len == strlen(topic) && memcmp(m->key, topic, m->key_len) == 0);
+	       (m->key_len == strlen(topic) && memcmp(m->key, topic, m->key_len) == 0);
 }
 
 /* The user properties as ledger_publish -u gave them, repeats and order kept? */
 static bool
 properties_are_right(const rd_kafka_headers_t *headers, size_t device, uint64_t number)
 {
-	const char *expected_name[] = { "ledger-device", "ledger-number", "ledger-number" };
+	const char *expected_name[] = {
+	    "ledger-device", "ledger-number", "ledger-number"};
 	char expected[3][32];
 	size_t found = 0;
 	size_t i;
@@ -160,7 +162,8 @@ properties_are_right(const rd_kafka_headers_t *headers, size_t device, uint64_t 
 	(void)snprintf(expected[0], sizeof expected[0], "%zu", device);
 	(void)snprintf(expected[1], sizeof expected[1], "%" PRIu64, number);
 	(void)snprintf(expected[2], sizeof expected[2], "again");
-	for (i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0; i++) {
+	for (i = 0; rd_kafka_header_get_all(headers, i, &name, &value, &size) == 0;
+	     i++) {
 		if (strncmp(name, "ledger-", 7) != 0)
 			continue;
 		if (found == 3 || strcmp(name, expected_name[found]) != 0 ||
@@ -178,8 +181,9 @@ offset_follow(struct consumer *c, const rd_kafka_message_t *m)
 	if (m->partition >= PARTITIONS_MAX)
 		return;
 	if (m->offset != c->next_offset[m->partition])
-		judge_wrong(c->judge, "partition %" PRId32 ": offset %" PRId64
-		            " where %" PRId64 " was expected",
+		judge_wrong(c->judge,
+		    "partition %" PRId32 ": offset %" PRId64 " where %" PRId64
+		    " was expected",
 		    m->partition, m->offset, c->next_offset[m->partition]);
 	c->next_offset[m->partition] = m->offset + 1;
 }
@@ -197,16 +201,17 @@ take(struct consumer *c, const rd_kafka_message_t *m)
 	if (!parse(c, m, &device, &number)) {
 		c->foreign++;
 		if (!c->o.ignore_foreign)
-			judge_wrong(c->judge, "offset %" PRId64 ": not a ledger message: %.*s",
-			    m->offset, m->len > 80 ? 80 : (int)m->len,
-			    (const char *)m->payload);
+			judge_wrong(c->judge,
+			    "offset %" PRId64 ": not a ledger message: %.*s", m->offset,
+			    m->len > 80 ? 80 : (int)m->len, (const char *)m->payload);
 		return;
 	}
 	if (!key_is_right(c, m, device))
 		judge_wrong(c->judge, "dev-%03zu %" PRIu64 ": key %.*s", device, number,
 		    (int)m->key_len, (const char *)m->key);
 	if (rd_kafka_message_headers(m, &headers) == 0)
-		(void)rd_kafka_header_get_last(headers, "tidegate", &header, &header_size);
+		(void)rd_kafka_header_get_last(
+		    headers, "tidegate", &header, &header_size);
 	if (c->o.properties &&
 	    (headers == NULL || !properties_are_right(headers, device, number)))
 		judge_wrong(
@@ -217,12 +222,12 @@ take(struct consumer *c, const rd_kafka_message_t *m)
 static rd_kafka_t *
 consumer_new(const char *bootstrap)
 {
-	const char *settings[][2] = { { "bootstrap.servers", bootstrap },
-		{ "group.id", "ledger" }, { "enable.auto.commit", "false" },
-		{ "auto.offset.reset", "earliest" }, { "fetch.wait.max.ms", "50" },
-		{ "fetch.error.backoff.ms", "50" }, { "reconnect.backoff.ms", "50" },
-		{ "reconnect.backoff.max.ms", "500" }, { "fetch.message.max.bytes", "8388608" },
-		{ "log_level", "0" } };
+	const char *settings[][2] = {{"bootstrap.servers", bootstrap},
+	    {"group.id", "ledger"}, {"enable.auto.commit", "false"},
+	    {"auto.offset.reset", "earliest"}, {"fetch.wait.max.ms", "50"},
+	    {"fetch.error.backoff.ms", "50"}, {"reconnect.backoff.ms", "50"},
+	    {"reconnect.backoff.max.ms", "500"}, {"fetch.message.max.bytes", "8388608"},
+	    {"log_level", "0"}};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char error[256];
 	size_t i;
@@ -230,7 +235,7 @@ consumer_new(const char *bootstrap)
 
 	for (i = 0; i < sizeof settings / sizeof settings[0]; i++) {
 		if (rd_kafka_conf_set(conf, settings[i][0], settings[i][1], error,
-		        sizeof error) != RD_KAFKA_CONF_OK) {
+			sizeof error) != RD_KAFKA_CONF_OK) {
 			(void)fprintf(stderr, "%s: %s\n", settings[i][0], error);
 			exit(1);
 		}
@@ -289,7 +294,7 @@ ledger_is_here(struct consumer *c)
 static void
 run(struct consumer *c)
 {
-	struct timespec pause = { .tv_nsec = 100000000 };
+	struct timespec pause = {.tv_nsec = 100000000};
 	bool is_assigned = false;
 	double latest_s = seconds_now();
 	double complete_s = 0;
@@ -316,7 +321,8 @@ run(struct consumer *c)
 			complete_s = seconds_now();
 			latest_s = complete_s;
 			if (!ledger_is_here(c))
-				(void)fprintf(stderr, "%s cannot be read\n", c->o.ledger);
+				(void)fprintf(
+				    stderr, "%s cannot be read\n", c->o.ledger);
 		}
 		if (complete_s > 0 && seconds_now() - complete_s > c->o.limit_s)
 			break;
@@ -337,14 +343,15 @@ report(struct consumer *c)
 	if (n.wrong > 0)
 		(void)fprintf(stderr, "%" PRIu64 " wrong\n", n.wrong);
 	(void)printf("published %" PRIu64 ", delivered %" PRIu64 ", lost %" PRIu64
-	             ", duplicated %" PRIu64 " (same header), redelivered %" PRIu64
-	             ", reordered %" PRIu64 "\n",
-	    ledger_published(&c->ledger), n.delivered, n.lost, n.duplicated, n.redelivered,
-	    n.reordered);
+		     ", duplicated %" PRIu64 " (same header), redelivered %" PRIu64
+		     ", reordered %" PRIu64 "\n",
+	    ledger_published(&c->ledger), n.delivered, n.lost, n.duplicated,
+	    n.redelivered, n.reordered);
 	return c->ledger.count > 0 && n.lost == 0 && n.reordered == 0 && n.wrong == 0 &&
-	        n.duplicated <= c->o.duplicated_max && n.redelivered <= c->o.redelivered_max
-	    ? 0
-	    : 1;
+		       n.duplicated <= c->o.duplicated_max &&
+		       n.redelivered <= c->o.redelivered_max
+		   ? 0
+		   : 1;
 }
 
 static void
@@ -354,7 +361,8 @@ usage(void)
 	    "usage: ledger_consume -b BOOTSTRAP -t TOPIC -l LEDGER [-w] [-T SECONDS]\n"
 	    "    [-q QUIET_SECONDS] [-e tbmq] [-u] [-f] [-k] [-D DUPLICATED] "
 	    "[-R REDELIVERED]\n"
-	    "-u: user properties are there; -f: other records are no fault; -k: any key\n"
+	    "-u: user properties are there; -f: other records are no fault; -k: any "
+	    "key\n"
 	    "-D, -R: how many repeats are allowed, by default any number\n");
 	exit(2);
 }
@@ -367,22 +375,48 @@ options_read(struct options *o, int argc, char *argv[])
 	for (c = getopt(argc, argv, "b:t:l:T:q:e:D:R:wufk"); c != -1;
 	     c = getopt(argc, argv, "b:t:l:T:q:e:D:R:wufk")) {
 		switch (c) {
-		case 'b': o->bootstrap = optarg; break;
-		case 't': o->topic = optarg; break;
-		case 'l': o->ledger = optarg; break;
-		case 'T': o->limit_s = strtod(optarg, NULL); break;
-		case 'q': o->quiet_s = strtod(optarg, NULL); break;
-		case 'e': o->is_tbmq = strcmp(optarg, "tbmq") == 0; break;
-		case 'D': o->duplicated_max = strtoull(optarg, NULL, 10); break;
-		case 'R': o->redelivered_max = strtoull(optarg, NULL, 10); break;
-		case 'w': o->wait = true; break;
-		case 'u': o->properties = true; break;
-		case 'f': o->ignore_foreign = true; break;
-		case 'k': o->any_key = true; break;
-		default: usage();
+		case 'b':
+			o->bootstrap = optarg;
+			break;
+		case 't':
+			o->topic = optarg;
+			break;
+		case 'l':
+			o->ledger = optarg;
+			break;
+		case 'T':
+			o->limit_s = strtod(optarg, NULL);
+			break;
+		case 'q':
+			o->quiet_s = strtod(optarg, NULL);
+			break;
+		case 'e':
+			o->is_tbmq = strcmp(optarg, "tbmq") == 0;
+			break;
+		case 'D':
+			o->duplicated_max = strtoull(optarg, NULL, 10);
+			break;
+		case 'R':
+			o->redelivered_max = strtoull(optarg, NULL, 10);
+			break;
+		case 'w':
+			o->wait = true;
+			break;
+		case 'u':
+			o->properties = true;
+			break;
+		case 'f':
+			o->ignore_foreign = true;
+			break;
+		case 'k':
+			o->any_key = true;
+			break;
+		default:
+			usage();
 		}
 	}
-	if (optind != argc || o->bootstrap == NULL || o->topic == NULL || o->ledger == NULL)
+	if (optind != argc || o->bootstrap == NULL || o->topic == NULL ||
+	    o->ledger == NULL)
 		usage();
 }
 
@@ -390,11 +424,13 @@ int
 main(int argc, char *argv[])
 {
 	static struct consumer c;
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = {.sa_handler = on_signal};
 	int status;
 
-	c.o = (struct options) { .limit_s = 60, .quiet_s = 0.7, .duplicated_max = UINT64_MAX,
-		.redelivered_max = UINT64_MAX };
+	c.o = (struct options){.limit_s = 60,
+	    .quiet_s = 0.7,
+	    .duplicated_max = UINT64_MAX,
+	    .redelivered_max = UINT64_MAX};
 	options_read(&c.o, argc, argv);
 	(void)sigaction(SIGUSR1, &action, NULL);
 	complete = !c.o.wait;

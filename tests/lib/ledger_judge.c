@@ -59,7 +59,8 @@ grow(void *array, uint64_t *capacity, uint64_t index, size_t element_bytes)
 	data = realloc(array, wanted * element_bytes);
 	if (data == NULL)
 		abort();
-	memset(data + *capacity * element_bytes, 0, (wanted - *capacity) * element_bytes);
+	memset(
+	    data + *capacity * element_bytes, 0, (wanted - *capacity) * element_bytes);
 	*capacity = wanted;
 	return data;
 }
@@ -165,7 +166,8 @@ judge_message(struct judge *j, size_t device, uint64_t number, const char *heade
 	struct device *d;
 	bool is_known;
 
-	if (entry == NULL || device >= j->device_count || number == 0 || number > SEQ_MAX) {
+	if (entry == NULL || device >= j->device_count || number == 0 ||
+	    number > SEQ_MAX) {
 		judge_wrong(j, "dev-%03zu %" PRIu64 ": header \"%.*s\"", device, number,
 		    (int)header_size, header);
 		return;
@@ -216,7 +218,8 @@ judge_result(struct judge *j, const struct ledger *l)
 				continue;
 			j->counts.lost++;
 			if (j->counts.lost <= TOLD_MAX)
-				(void)fprintf(stderr, "lost: dev-%03zu %" PRIu64 "\n", i, number);
+				(void)fprintf(
+				    stderr, "lost: dev-%03zu %" PRIu64 "\n", i, number);
 		}
 	}
 	for (i = l->count; i < j->device_count; i++) {

@@ -31,7 +31,7 @@ struct options {
 	const char *prefix;
 	size_t devices;
 	uint64_t count; /* 0: until SIGTERM */
-	double rate;    /* messages a second in all; 0: as fast as they are acknowledged */
+	double rate; /* messages a second in all; 0: as fast as they are acknowledged */
 	size_t size_min;
 	size_t size_max;
 	size_t window;
@@ -167,8 +167,8 @@ send_one(struct publisher *p, uint64_t place)
 	if (p->o.properties)
 		rc = properties_make(&properties, m->device, m->number);
 	if (rc == MOSQ_ERR_SUCCESS)
-		rc = mosquitto_publish_v5(p->mosq, &mid, topic, (int)size, p->payload, 1,
-		    false, properties);
+		rc = mosquitto_publish_v5(
+		    p->mosq, &mid, topic, (int)size, p->payload, 1, false, properties);
 	mosquitto_property_free_all(&properties);
 	if (rc == MOSQ_ERR_SUCCESS) {
 		p->by_mid[mid] = place;
@@ -217,7 +217,7 @@ send_due(struct publisher *p, uint64_t due)
 static int
 connect_again(struct publisher *p)
 {
-	struct timespec pause = { .tv_nsec = 50000000 };
+	struct timespec pause = {.tv_nsec = 50000000};
 
 	mosquitto_destroy(p->mosq);
 	p->is_connected = false;
@@ -225,12 +225,14 @@ connect_again(struct publisher *p)
 	p->mosq = mosquitto_new(NULL, true, p);
 	if (p->mosq == NULL)
 		return MOSQ_ERR_NOMEM;
-	(void)mosquitto_int_option(p->mosq, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
+	(void)mosquitto_int_option(
+	    p->mosq, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
 	(void)mosquitto_int_option(p->mosq, MOSQ_OPT_TCP_NODELAY, 1);
 	(void)mosquitto_int_option(p->mosq, MOSQ_OPT_SEND_MAXIMUM, (int)p->o.window);
 	mosquitto_connect_v5_callback_set(p->mosq, on_connect);
 	mosquitto_publish_v5_callback_set(p->mosq, on_publish);
-	while (mosquitto_connect(p->mosq, p->o.host, p->o.port, 60) != MOSQ_ERR_SUCCESS) {
+	while (
+	    mosquitto_connect(p->mosq, p->o.host, p->o.port, 60) != MOSQ_ERR_SUCCESS) {
 		(void)nanosleep(&pause, NULL);
 		if (stop_asked != 0)
 			return MOSQ_ERR_NO_CONN;
@@ -277,7 +279,8 @@ run(struct publisher *p)
 		if (p->is_refused)
 			return -1;
 		if (rc != MOSQ_ERR_SUCCESS) {
-			(void)fprintf(stderr, "connection: %s\n", mosquitto_strerror(rc));
+			(void)fprintf(
+			    stderr, "connection: %s\n", mosquitto_strerror(rc));
 			rc = connect_again(p);
 		}
 		if (seconds_now() - saved_s > 0.5) {
@@ -296,7 +299,8 @@ static void
 usage(void)
 {
 	(void)fprintf(stderr,
-	    "usage: ledger_publish -p PORT -l LEDGER [-h HOST] [-t PREFIX] [-d DEVICES]\n"
+	    "usage: ledger_publish -p PORT -l LEDGER [-h HOST] [-t PREFIX] [-d "
+	    "DEVICES]\n"
 	    "    [-n COUNT] [-r RATE] [-s SIZE[-SIZE]] [-w WINDOW] [-u]\n"
 	    "A ledger that is there is gone on with.\n");
 	exit(2);
@@ -310,27 +314,46 @@ options_read(struct options *o, int argc, char *argv[])
 	for (c = getopt(argc, argv, "h:p:l:t:d:n:r:s:w:u"); c != -1;
 	     c = getopt(argc, argv, "h:p:l:t:d:n:r:s:w:u")) {
 		switch (c) {
-		case 'h': o->host = optarg; break;
-		case 'p': o->port = atoi(optarg); break;
-		case 'l': o->ledger = optarg; break;
-		case 't': o->prefix = optarg; break;
-		case 'd': o->devices = strtoul(optarg, NULL, 10); break;
-		case 'n': o->count = strtoull(optarg, NULL, 10); break;
-		case 'r': o->rate = strtod(optarg, NULL); break;
+		case 'h':
+			o->host = optarg;
+			break;
+		case 'p':
+			o->port = atoi(optarg);
+			break;
+		case 'l':
+			o->ledger = optarg;
+			break;
+		case 't':
+			o->prefix = optarg;
+			break;
+		case 'd':
+			o->devices = strtoul(optarg, NULL, 10);
+			break;
+		case 'n':
+			o->count = strtoull(optarg, NULL, 10);
+			break;
+		case 'r':
+			o->rate = strtod(optarg, NULL);
+			break;
 		case 's':
 			o->size_max = 0;
 			(void)sscanf(optarg, "%zu-%zu", &o->size_min, &o->size_max);
 			if (o->size_max < o->size_min)
 				o->size_max = o->size_min;
 			break;
-		case 'w': o->window = strtoul(optarg, NULL, 10); break;
-		case 'u': o->properties = true; break;
-		default: usage();
+		case 'w':
+			o->window = strtoul(optarg, NULL, 10);
+			break;
+		case 'u':
+			o->properties = true;
+			break;
+		default:
+			usage();
 		}
 	}
 	if (optind != argc || o->port <= 0 || o->ledger == NULL || o->devices == 0 ||
-	    o->devices > LEDGER_DEVICES_MAX || o->window == 0 || o->window > WINDOW_MAX ||
-	    o->size_min < LEDGER_PAYLOAD_MIN)
+	    o->devices > LEDGER_DEVICES_MAX || o->window == 0 ||
+	    o->window > WINDOW_MAX || o->size_min < LEDGER_PAYLOAD_MIN)
 		usage();
 }
 
@@ -354,11 +377,15 @@ int
 main(int argc, char *argv[])
 {
 	static struct publisher p;
-	struct sigaction action = { .sa_handler = on_signal };
+	struct sigaction action = {.sa_handler = on_signal};
 	int rc;
 
-	p.o = (struct options) { .host = "127.0.0.1", .prefix = "t", .devices = 1,
-		.size_min = 200, .size_max = 200, .window = 500 };
+	p.o = (struct options){.host = "127.0.0.1",
+	    .prefix = "t",
+	    .devices = 1,
+	    .size_min = 200,
+	    .size_max = 200,
+	    .window = 500};
 	options_read(&p.o, argc, argv);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);
