@@ -20,7 +20,8 @@ trace() {
 	JOURNAL_DIR=$WORK/journal-$name
 	GATEWAY_ID=$name
 	write_conf
-	strace -f -yy -xx -s 65536 -o "$WORK/$name.trace" \
+	# LeakSanitizer cannot work in a process that is traced.
+	ASAN_OPTIONS=detect_leaks=0 strace -f -yy -xx -s 65536 -o "$WORK/$name.trace" \
 		-e trace=read,recvfrom,write,writev,sendto,sendmsg,openat,fdatasync,fsync,pwrite64,pwritev \
 		"$program" -c "$CONF" >"$WORK/$name.log" 2>&1 &
 	pid=$!
