@@ -433,11 +433,11 @@ kill_gateway() {
 	wait_for 15 is_gone "${ingest:-0}" && wait_for 15 is_gone "${forward:-0}"
 }
 
-# kill_worker ingest|forward: SIGKILL; 1 when it is not there
+# kill_worker ingest|forward: SIGKILL, and wait until it is gone; 1 when it is not there
 kill_worker() {
 	local pid
 	pid=$(worker_pid "$1") || return 1
-	kill -KILL "$pid"
+	kill -KILL "$pid" && wait_for 5 is_gone "$pid"
 }
 
 # rss_kib PID: its anonymous memory
