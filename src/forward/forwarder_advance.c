@@ -301,10 +301,27 @@ advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 	return err;
 }
 
+/*
+ * How far may it look? What no route matches is judged only when every route is past it:
+ * a record that waits for a route is not settled, and that route may change or go.
+ */
+static uint64_t
+last_to_look_at(const struct forwarder *f, const struct lane *lane)
+{
+	uint64_t seq = UINT64_MAX;
+
+	for (size_t i = 0; lane->route == NULL && i + 1 < f->lane_count; i++) {
+		if (f->lanes[i].acked_seq < seq)
+			seq = f->lanes[i].acked_seq;
+	}
+	return seq;
+}
+
 /* Go on to the end of one run. */
 static int
 advance(struct forwarder *f, struct lane *lane, size_t *work)
 {
+	uint64_t last_seq = last_to_look_at(f, lane);
 	int err;
 
 	lane_pass_done(lane);
@@ -313,7 +330,8 @@ advance(struct forwarder *f, struct lane *lane, size_t *work)
 	err = find_run(f, lane);
 	if (err == 0 && !pass_gap(f, lane))
 		return 0;
-	while (err == 0 && *work > 0 && lane->next_seq < lane->run->end_seq) {
+	while (err == 0 && *work > 0 && lane->next_seq < lane->run->end_seq &&
+	       lane->next_seq <= last_seq) {
 		err = advance_one(f, lane, work);
 		lane_pass_done(lane);
 		if (!may_go(f, lane))

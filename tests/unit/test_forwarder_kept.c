@@ -39,6 +39,40 @@ what_no_route_matches_is_buried(void **state)
 	bench_finish(&b);
 }
 
+/*
+ * What a route owes is owed to it under the configuration of the day: one that waited
+ * for a route which no longer wants it, or is gone, has not been passed by yet.
+ */
+static void
+what_waits_for_a_route_that_changes_is_buried(void **state)
+{
+	struct bench b;
+	uint64_t seq = 0;
+
+	bench_init(&b, state);
+	bench_add_route(&b, "changes", "dev/#", "t");
+	bench_add_route(&b, "goes", "else/#", "u");
+	bench_fill(&b, "dev", 1, 300, 10);
+	bench_fill(&b, "else", 301, 600, 10);
+	b.sink.is_down = true;
+	bench_start(&b);
+	bench_run_ms(&b, 5000);
+	fake_sink_forget(&b.sink);
+	bench_stop(&b);
+
+	b.filters[0][0] = bench_text("other/#");
+	b.settings.route_count = 1;
+	b.sink.is_down = false;
+	bench_start(&b);
+	bench_run_to_the_end(&b);
+	assert_int_equal(b.sink.landed_count, 0);
+	assert_int_equal(
+	    bench_dead_letters(&b, FORWARDER_UNROUTED, DEAD_NO_ROUTE, &seq), 600);
+	assert_int_equal(seq, 600);
+	bench_assert_journal_empty(&b);
+	bench_finish(&b);
+}
+
 static void
 no_room_for_dead_letters_holds_what_is_owed(void **state)
 {
@@ -255,6 +289,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(what_no_route_matches_is_buried),
+	    TEST(what_waits_for_a_route_that_changes_is_buried),
 	    TEST(no_room_for_dead_letters_holds_what_is_owed),
 	    TEST(no_room_for_a_refused_one_holds_its_route),
 	    TEST(a_damaged_batch_holds_those_who_reach_it),
