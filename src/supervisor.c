@@ -249,7 +249,8 @@ step(struct supervisor *s, int64_t now_ms)
 		struct member *m = &s->members[i];
 
 		if (m->pid > 0 && m->want != WANT_RUN) {
-			if (!is_one_ending)
+			/* One that was asked already is still held to its time. */
+			if (!is_one_ending || m->is_asked)
 				end(s, m, now_ms);
 			is_one_ending = true;
 		} else if (m->pid == 0 && m->want == WANT_RESTART) {

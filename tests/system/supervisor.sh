@@ -203,7 +203,20 @@ start_daemon || bail "started again"
 check "a worker that does not end is killed" stop_daemon
 check "and that is in the log" logged "does not end: it is killed"
 check "exit status 0" [ "$STATUS" = 0 ]
-rm "$WORK/forward.mode"
+
+# Asked before ingest, for a new configuration: its time does not wait for ingest's.
+echo slow >"$WORK/ingest.mode"
+start_daemon || bail "started again"
+KAFKA_SETTINGS='shutdown_ms = 0; linger_ms = 9;'
+write_conf
+kill -HUP "$DAEMON"
+check "forward is asked to end" wait_for 20 logged "tidegate-forward is restarted"
+kill -TERM "$DAEMON"
+check "and killed" wait_for 20 logged "tidegate-forward (pid $(fake_pid forward)) does not end"
+check "while ingest may still take its time" [ -d "/proc/$(fake_pid ingest)" ]
+touch "$WORK/release"
+check "the daemon ends" await_end
+rm "$WORK/ingest.mode" "$WORK/forward.mode"
 
 # ---- SIGHUP ----
 
