@@ -27,42 +27,6 @@
 /* The length of a constant without its end mark is known to the compiler. */
 #define put_literal(out, text) buffer_append(out, text, sizeof(text) - 1)
 
-static int
-put_base64(struct buffer *out, struct bytes in)
-{
-	static const char digit[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	const uint8_t *p = in.data;
-	size_t left = in.size;
-	uint8_t *to;
-	int err;
-
-	err = buffer_reserve(out, in.size / 3 * 4 + 4);
-	if (err != 0)
-		return err;
-	to = out->data + out->size;
-	for (; left >= 3; left -= 3, p += 3, to += 4) {
-		uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
-
-		to[0] = (uint8_t)digit[v >> 18];
-		to[1] = (uint8_t)digit[v >> 12 & 63];
-		to[2] = (uint8_t)digit[v >> 6 & 63];
-		to[3] = (uint8_t)digit[v & 63];
-	}
-	if (left > 0) {
-		uint32_t v =
-		    (uint32_t)p[0] << 16 | (left > 1 ? (uint32_t)p[1] << 8 : 0);
-
-		to[0] = (uint8_t)digit[v >> 18];
-		to[1] = (uint8_t)digit[v >> 12 & 63];
-		to[2] = left > 1 ? (uint8_t)digit[v >> 6 & 63] : '=';
-		to[3] = '=';
-		to += 4;
-	}
-	out->size = (size_t)(to - out->data);
-	return 0;
-}
-
 /* Write the character at p, which cannot stand as it is. Returns the bytes taken. */
 static size_t
 escape(const uint8_t *p, size_t size, uint8_t **to)
@@ -280,7 +244,7 @@ put_message(struct buffer *out, const struct record *r)
 
 	err = put_literal(out, "{\"payload\":\"");
 	if (err == 0)
-		err = put_base64(out, r->payload);
+		err = text_append_base64(out, r->payload.data, r->payload.size);
 	if (err == 0)
 		err = put_literal(out, "\",\"topicName\":");
 	if (err == 0)

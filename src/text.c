@@ -174,25 +174,30 @@ text_append_base64(struct buffer *out, const void *data, size_t size)
 	static const char digits[] =
 	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *p = data;
+	size_t left = size;
+	uint8_t *to;
 	int err = buffer_reserve(out, (size + 2) / 3 * 4);
 
 	if (err != 0)
 		return err;
-	for (size_t i = 0; i < size; i += 3) {
-		size_t left = size - i;
-		uint32_t group = (uint32_t)p[i] << 16;
-		char four[4];
+	to = out->data + out->size;
+	for (; left >= 3; left -= 3, p += 3, to += 4) {
+		uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
 
-		if (left > 1)
-			group |= (uint32_t)p[i + 1] << 8;
-		if (left > 2)
-			group |= p[i + 2];
-		four[0] = digits[group >> 18];
-		four[1] = digits[group >> 12 & 63];
-		four[2] = left > 1 ? digits[group >> 6 & 63] : '=';
-		four[3] = left > 2 ? digits[group & 63] : '=';
-		memcpy(out->data + out->size, four, sizeof(four));
-		out->size += sizeof(four);
+		to[0] = (uint8_t)digits[v >> 18];
+		to[1] = (uint8_t)digits[v >> 12 & 63];
+		to[2] = (uint8_t)digits[v >> 6 & 63];
+		to[3] = (uint8_t)digits[v & 63];
 	}
+	if (left > 0) {
+		uint32_t v =
+		    (uint32_t)p[0] << 16 | (left > 1 ? (uint32_t)p[1] << 8 : 0);
+
+		to[0] = (uint8_t)digits[v >> 18];
+		to[1] = (uint8_t)digits[v >> 12 & 63];
+		to[2] = left > 1 ? (uint8_t)digits[v >> 6 & 63] : '=';
+		to[3] = '=';
+	}
+	out->size += (size + 2) / 3 * 4;
 	return 0;
 }
