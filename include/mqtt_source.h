@@ -49,7 +49,8 @@ void source_close(struct source *s);
 
 /*
  * Connect, anew or for the first time. Blocks for the TCP connection, 10 s at most,
- * and less when a signal arrives. CONNACK and SUBACK come by source_read().
+ * and less when a signal arrives; looking up a name takes as long as resolv.conf(5)
+ * says, and no signal cuts that short. CONNACK and SUBACK come by source_read().
  *
  * Errors:    ERR_AWAY.
  */

@@ -52,6 +52,7 @@ struct ingest {
 	struct source *source;
 	enum state state;
 	size_t commit_count_max;
+	int64_t commit_interval_ms;
 	int64_t tick_at_ms, readers_check_at_ms;
 
 	int64_t connect_at_ms, connected_at_ms, backoff_ms;
@@ -264,7 +265,7 @@ commit(struct ingest *in)
 static int
 gather(struct ingest *in)
 {
-	int64_t interval_ms = in->settings->journal.commit_interval_ms, until_ms = 0;
+	int64_t interval_ms = in->commit_interval_ms, until_ms = 0;
 	size_t bytes_max = commit_bytes_max(in);
 
 	/* Also bounded where nothing is staged: surplus copies want their PUBACK. */
@@ -431,6 +432,17 @@ commit_count_max(const struct settings *s)
 	    size_t)(count < s->mqtt.receive_maximum ? count : s->mqtt.receive_maximum);
 }
 
+/* While a commit is gathered nothing is written, no PINGREQ either: a broker that waits
+ * for one too long ends the connection, and would send the same messages for ever. */
+static int64_t
+commit_interval_ms(const struct settings *s)
+{
+	int64_t most_ms = s->mqtt.keepalive_s * (int64_t)1000 / 8;
+
+	return s->journal.commit_interval_ms < most_ms ? s->journal.commit_interval_ms
+						       : most_ms;
+}
+
 int
 ingest_run(const struct worker *w, struct journal *j)
 {
@@ -439,6 +451,7 @@ ingest_run(const struct worker *w, struct journal *j)
 	    .settings = w->settings,
 	    .journal = j,
 	    .commit_count_max = commit_count_max(w->settings),
+	    .commit_interval_ms = commit_interval_ms(w->settings),
 	    .backoff_ms = BACKOFF_FIRST_MS,
 	    .low_bytes = w->settings->journal.max_bytes / 64,
 	};

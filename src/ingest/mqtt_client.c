@@ -205,6 +205,14 @@ on_message(struct mosquitto *mosq, void *context, const struct mosquitto_message
 
 /* ---- answers ---- */
 
+/* One call may read several packets: what went wrong with one of them stays. */
+static void
+note(struct client *c, int err)
+{
+	if (c->err == 0)
+		c->err = err;
+}
+
 /* Release *owned with free(3). */
 static const char *
 broker_words(const mosquitto_property *list, char **owned)
@@ -241,7 +249,7 @@ on_connect(struct mosquitto *mosq, void *context, int code, int flags,
 	(void)mosquitto_property_read_int32(
 	    list, MQTT_PROP_SESSION_EXPIRY_INTERVAL, &a.session_expiry_s, false);
 	a.has_identifiers = c->protocol == 5 && has_identifiers != 0;
-	c->err = c->handler->connected(c->context, &a);
+	note(c, c->handler->connected(c->context, &a));
 	free(words);
 }
 
@@ -260,7 +268,7 @@ on_subscribe(struct mosquitto *mosq, void *context, int mid, int count,
 	a.code = granted_qos[0];
 	a.text = mosquitto_reason_string(a.code);
 	a.words = broker_words(list, &words);
-	c->err = c->handler->subscribed(c->context, &a);
+	note(c, c->handler->subscribed(c->context, &a));
 	free(words);
 }
 
@@ -271,7 +279,7 @@ on_unsubscribe(struct mosquitto *mosq, void *context, int mid)
 
 	(void)mosq;
 	c->has_packet = true;
-	c->err = c->handler->unsubscribed(c->context, mid);
+	note(c, c->handler->unsubscribed(c->context, mid));
 }
 
 /* The broker's DISCONNECT. Of other losses the call that meets them tells more. */

@@ -76,4 +76,12 @@ check "a broker without subscription identifiers" scene noids send
 check "none is sent" got "SUBSCRIBE t/# 0 25"
 check "ingest goes on" got "PUBACK 3"
 check "ingest ends" end_scene
+
+# Waiting for more must not outlast the keep-alive: the broker would end the connection,
+# and send the same messages again for ever.
+MQTT_SETTINGS='keepalive_s = 5;'
+JOURNAL_SETTINGS='max_bytes = "64 MiB"; commit_interval_ms = 60000;'
+check "a commit interval longer than the keep-alive" scene send
+check "messages are acknowledged all the same" got "PUBACK 3"
+check "ingest ends" end_scene
 tap_done
