@@ -53,6 +53,41 @@ disk_close(struct disk *d)
 	d->fd = -1;
 }
 
+static int
+look_at_files(const struct disk *d, struct disk_file files[DISK_FILE_COUNT])
+{
+	static const char *const names[DISK_FILE_COUNT] = {"data.mdb", "lock.mdb"};
+	struct stat st;
+
+	for (int i = 0; i < DISK_FILE_COUNT; i++) {
+		if (fstatat(d->dir_fd, names[i], &st, 0) != 0)
+			return -1;
+		files[i] = (struct disk_file){st.st_dev, st.st_ino};
+	}
+	return 0;
+}
+
+int
+disk_note_files(struct disk *d)
+{
+	return look_at_files(d, d->files) == 0 ? ERR_OK : report("data.mdb, lock.mdb");
+}
+
+bool
+disk_has_its_files(const struct disk *d)
+{
+	struct disk_file now[DISK_FILE_COUNT];
+
+	if (look_at_files(d, now) != 0)
+		return false;
+	for (int i = 0; i < DISK_FILE_COUNT; i++) {
+		if (now[i].device != d->files[i].device ||
+		    now[i].inode != d->files[i].inode)
+			return false;
+	}
+	return true;
+}
+
 /* How far the file is backed by blocks: not at all, while there may be holes in it. */
 static int
 backed_bytes(const struct disk *d, uint64_t *bytes)

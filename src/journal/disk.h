@@ -8,20 +8,39 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* Blocks are taken in steps of this size, one step beyond the end among them. */
 #define DISK_STEP_BYTES ((uint64_t)1 << 20)
+
+#define DISK_FILE_COUNT 2 /* data.mdb and lock.mdb */
+
+struct disk_file {
+	dev_t device;
+	ino_t inode;
+};
 
 struct disk {
 	int dir_fd;
 	int fd;        /* of data.mdb, LMDB's own: borrowed, never closed here */
 	bool is_plain; /* the file system has no fallocate(2): a ballast file instead */
 	bool is_checked; /* data.mdb has no holes (it may have come as a sparse copy) */
+	struct disk_file files[DISK_FILE_COUNT]; /* as LMDB has them open */
 };
 
 /* Errors: ERR_NOTFOUND, ERR_IO. Logged. */
 int disk_open(struct disk *d, const char *directory);
 void disk_close(struct disk *d);
+
+/*
+ * Note which files LMDB has just opened; are they still those in the directory? What is
+ * written to a data.mdb that was removed is lost, and processes that have different
+ * files as lock.mdb do not keep each other out.
+ *
+ * Errors:    ERR_NOTFOUND, ERR_IO. Logged.
+ */
+int disk_note_files(struct disk *d);
+bool disk_has_its_files(const struct disk *d);
 
 /*
  * Make sure that data.mdb has blocks, and a size, of at least end_bytes and one step

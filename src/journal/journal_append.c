@@ -18,6 +18,9 @@
 #include "err.h"
 #include "now.h"
 
+/* More than an encoded batch takes that is no larger than BATCH_BODY_BYTES. */
+#define KEPT_BYTES (4 * BATCH_BODY_BYTES)
+
 /* ---- staging ---- */
 
 static int
@@ -161,12 +164,23 @@ journal_staged_bytes(const struct journal *j)
 	return j->staged_bytes;
 }
 
+/* A large message's room is given back: else each item would come to keep one. */
+static void
+shrink(struct buffer *b)
+{
+	if (b->capacity > KEPT_BYTES)
+		buffer_fini(b);
+	buffer_clear(b);
+}
+
 void
 journal_unstage(struct journal *j)
 {
+	for (size_t i = 0; i < j->item_count; i++)
+		shrink(&j->items[i].stored);
 	j->item_count = 0;
 	j->body_count = 0;
-	buffer_clear(&j->body);
+	shrink(&j->body);
 	j->staged_count = 0;
 	j->staged_bytes = 0;
 }
@@ -353,9 +367,7 @@ put_gap(struct journal *j, struct journal_gap gap)
 	store_cursor_close(c);
 	if (rc != ERR_OK)
 		return rc;
-	be64_put(number, gap.first_seq);
-	return store_put(j->store, STORE_GAPS,
-	    (struct bytes){.data = number, .size = sizeof(number)},
+	return store_put(j->store, STORE_GAPS, seq_key(number, gap.first_seq),
 	    gap_value(data, &gap), STORE_REPLACE);
 }
 
@@ -366,9 +378,7 @@ put_batch(struct journal *j, struct staged *item, uint64_t base_seq)
 
 	item->header.base_seq = base_seq;
 	batch_seal(&item->header, &item->stored);
-	be64_put(number, base_seq);
-	return store_put(j->store, STORE_LOG,
-	    (struct bytes){.data = number, .size = sizeof(number)},
+	return store_put(j->store, STORE_LOG, seq_key(number, base_seq),
 	    (struct bytes){.data = item->stored.data, .size = item->stored.size},
 	    STORE_APPEND);
 }

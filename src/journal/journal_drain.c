@@ -19,13 +19,6 @@
 #define DELETE_AT_ONCE  1000
 #define RELIEF_ATTEMPTS 16
 
-static struct bytes
-seq_key(uint8_t number[8], uint64_t seq)
-{
-	be64_put(number, seq);
-	return (struct bytes){.data = number, .size = 8};
-}
-
 /* ---- routes ---- */
 
 static int

@@ -178,11 +178,17 @@ load_uuid(struct journal *j, const char *name, uint8_t uuid[16])
 	return rc;
 }
 
+static uint32_t
+le32_get(const uint8_t in[4])
+{
+	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
+	       (uint32_t)in[3] << 24;
+}
+
 static int
 check_format(struct journal *j)
 {
 	struct bytes value;
-	const uint8_t *b;
 	uint32_t format;
 	int rc = journal_meta_get(j, "format", &value);
 
@@ -190,9 +196,7 @@ check_format(struct journal *j)
 		return ERR_CORRUPT;
 	if (rc != ERR_OK)
 		return rc;
-	b = value.data;
-	format = (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 |
-		 (uint32_t)b[3] << 24;
+	format = le32_get(value.data);
 	if (format == JOURNAL_FORMAT)
 		return ERR_OK;
 	log_error(LOG_JOURNAL,
@@ -246,13 +250,6 @@ journal_subscriptions_fini(struct journal_subscriptions *s)
 		free(s->list[i].filter);
 	free(s->list);
 	*s = (struct journal_subscriptions){0};
-}
-
-static uint32_t
-le32_get(const uint8_t in[4])
-{
-	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
-	       (uint32_t)in[3] << 24;
 }
 
 static int
@@ -328,6 +325,9 @@ journal_subscriptions_load(struct journal *j, struct journal_subscriptions *out)
 	else if (rc == ERR_NOTFOUND)
 		rc = ERR_OK; /* none was ever asked for */
 	store_end(j->store);
+	if (rc == ERR_CORRUPT)
+		log_error(LOG_JOURNAL, "%s: its list of subscriptions is damaged",
+		    j->directory);
 	if (rc != ERR_OK) {
 		journal_subscriptions_fini(&s);
 		return rc;

@@ -90,7 +90,14 @@ be64_get(const uint8_t in[8])
 	return n;
 }
 
-/* The sequence number that is a key of log or gaps. Errors: ERR_CORRUPT. */
+/* A sequence number as a key of log or gaps, and back. Errors: ERR_CORRUPT. */
+static inline struct bytes
+seq_key(uint8_t number[8], uint64_t seq)
+{
+	be64_put(number, seq);
+	return (struct bytes){.data = number, .size = 8};
+}
+
 int journal_key_seq(struct bytes key, uint64_t *seq);
 
 /*

@@ -51,13 +51,6 @@ copy(struct buffer *out, struct bytes value)
 	return buffer_append(out, value.data, value.size);
 }
 
-static struct bytes
-seq_key(uint8_t number[8], uint64_t seq)
-{
-	be64_put(number, seq);
-	return (struct bytes){.data = number, .size = 8};
-}
-
 /* ---- batches ---- */
 
 /* What was found: a batch, copied to j->raw, and where the next thing begins. */

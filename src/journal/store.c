@@ -236,6 +236,11 @@ open_env(struct store *s)
 		rc = mdb_reader_check(s->env, &dead);
 	if (rc != MDB_SUCCESS)
 		return report(s, "open the environment", rc);
+	if (!s->read_only) {
+		rc = disk_note_files(&s->disk);
+		if (rc != ERR_OK)
+			return rc;
+	}
 	rc = fit_map(s);
 	if (rc == ERR_OK)
 		rc = find_databases(s);
@@ -357,6 +362,18 @@ begin(struct store *s, bool write)
 }
 
 static int
+check_files(struct store *s)
+{
+	if (disk_has_its_files(&s->disk))
+		return ERR_OK;
+	log_repeated(&s->repeat, now_monotonic_ms(), LOG_LEVEL_ERROR, LOG_JOURNAL,
+	    "%s: data.mdb or lock.mdb was removed or replaced while in use: nothing is "
+	    "written any more; restart the gateway",
+	    s->directory);
+	return ERR_IO;
+}
+
+static int
 begin_anyway(struct store *s, bool write)
 {
 	int rc;
@@ -366,6 +383,11 @@ begin_anyway(struct store *s, bool write)
 		s->is_broken = false;
 		rc = open_env(s);
 		s->is_broken = rc != ERR_OK;
+		if (rc != ERR_OK)
+			return rc;
+	}
+	if (write) {
+		rc = check_files(s);
 		if (rc != ERR_OK)
 			return rc;
 	}

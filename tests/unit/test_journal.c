@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -443,6 +444,55 @@ subscriptions_come_back(void **state)
 	journal_close(j);
 }
 
+/* ---- what time and people do to it ---- */
+
+/* Large messages at every place among others: each place must not keep one's room. */
+static void
+large_messages_leave_no_memory_behind(void **state)
+{
+	const size_t large = (size_t)8 << 20, small = 60000;
+	struct journal *j =
+	    journals_open_sized(*state, JOURNAL_INGEST, (uint64_t)256 << 20);
+	struct mallinfo2 before = mallinfo2(), after;
+
+	for (int place = 0; place < 30; place++) {
+		journals_stage(j, place, small);
+		journals_stage(j, 1, large);
+		journals_stage(j, 1, small);
+		journal_unstage(j);
+	}
+	after = mallinfo2(); /* all 0 with the address sanitizer */
+	assert_in_range(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd,
+	    0, 4 * large);
+	journal_close(j);
+}
+
+static void
+what_is_no_longer_there_is_not_written(void **state)
+{
+	static const char *const names[] = {"lock.mdb", "data.mdb"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		struct journal *j = journals_open(*state, JOURNAL_INGEST);
+		char path[4096];
+		FILE *f;
+
+		(void)snprintf(
+		    path, sizeof(path), "%s/%s", (const char *)*state, names[i]);
+		assert_int_equal(journals_append(j, 1, 10), ERR_OK);
+		assert_int_equal(unlink(path), 0);
+		assert_int_equal(journals_append(j, 1, 10), ERR_IO);
+		f = fopen(path, "we");
+		assert_non_null(f);
+		assert_int_equal(fclose(f), 0);
+		assert_int_equal(journals_append(j, 1, 10), ERR_IO);
+		journal_close(j);
+		j = journals_open(*state, JOURNAL_INGEST);
+		assert_int_equal(journals_append(j, 1, 10), ERR_OK);
+		journal_close(j);
+	}
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tmpdir_setup, tmpdir_teardown)
 
 int
@@ -467,6 +517,8 @@ main(void)
 	    TEST(another_gateways_journal_is_refused_until_adopted),
 	    TEST(new_identity_records_the_parent),
 	    TEST(subscriptions_come_back),
+	    TEST(large_messages_leave_no_memory_behind),
+	    TEST(what_is_no_longer_there_is_not_written),
 	};
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
 }
