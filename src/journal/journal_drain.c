@@ -78,74 +78,55 @@ is_named(const struct routes *routes, struct bytes name)
 	return false;
 }
 
+struct slowest {
+	bool is_known;
+	uint64_t acked;
+};
+
+static int
+note_slowest(void *context, struct store_cursor *c, struct bytes route, uint64_t acked)
+{
+	struct slowest *slowest = context;
+
+	(void)c;
+	(void)route;
+	if (!slowest->is_known || acked < slowest->acked)
+		slowest->acked = acked;
+	slowest->is_known = true;
+	return ERR_OK;
+}
+
 /* Where the slowest of the known routes stands, those that leave among them. */
 static int
-slowest(struct journal *j, uint64_t *seq)
+find_slowest(struct journal *j, uint64_t *seq)
 {
-	struct bytes key = {.data = "ack/", .size = 4}, value;
-	struct store_cursor *c = NULL;
-	bool is_known = false;
-	uint64_t least = 0;
-	int rc;
+	struct slowest slowest = {0};
+	int rc = journal_meta_positions(j, note_slowest, &slowest);
 
-	rc = store_cursor_open(j->store, STORE_META, &c);
 	if (rc != ERR_OK)
 		return rc;
-	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
-	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
-		uint64_t acked;
-
-		if (value.size != 8) {
-			rc = ERR_CORRUPT;
-			break;
-		}
-		acked = le64_get(value.data);
-		if (!is_known || acked < least)
-			least = acked;
-		is_known = true;
-		rc = store_cursor_get(c, STORE_NEXT, &key, &value);
-	}
-	store_cursor_close(c);
-	if (rc != ERR_OK && rc != ERR_NOTFOUND)
-		return rc;
-	if (!is_known)
+	if (!slowest.is_known)
 		return before_oldest(j, seq);
-	*seq = least;
+	*seq = slowest.acked;
 	return ERR_OK;
 }
 
 static int
-forget_unnamed(struct journal *j, const struct routes *routes)
+forget_unnamed(
+    void *context, struct store_cursor *c, struct bytes route, uint64_t acked)
 {
-	struct bytes key = {.data = "ack/", .size = 4}, value;
-	struct store_cursor *c = NULL;
-	int rc;
-
-	rc = store_cursor_open(j->store, STORE_META, &c);
-	if (rc != ERR_OK)
-		return rc;
-	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
-	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
-		struct bytes name = {
-		    .data = (const char *)key.data + 4, .size = key.size - 4};
-
-		if (!is_named(routes, name))
-			rc = store_cursor_delete(c);
-		if (rc == ERR_OK)
-			rc = store_cursor_get(c, STORE_NEXT, &key, &value);
-	}
-	store_cursor_close(c);
-	return rc == ERR_NOTFOUND ? ERR_OK : rc;
+	(void)acked;
+	return is_named(context, route) ? ERR_OK : store_cursor_delete(c);
 }
 
 static int
 set_routes(struct journal *j, void *context)
 {
-	const struct routes *routes = context;
+	struct routes *routes = context;
 	uint64_t start = 0;
 	int rc;
 
-	rc = slowest(j, &start);
+	rc = find_slowest(j, &start);
 	for (size_t i = 0; rc == ERR_OK && i < routes->count; i++) {
 		rc = get_acked(j, routes->names[i], &routes->acked[i]);
 		if (rc == ERR_NOTFOUND) {
@@ -153,7 +134,7 @@ set_routes(struct journal *j, void *context)
 			rc = put_acked(j, routes->names[i], start);
 		}
 	}
-	return rc != ERR_OK ? rc : forget_unnamed(j, routes);
+	return rc != ERR_OK ? rc : journal_meta_positions(j, forget_unnamed, routes);
 }
 
 static int
@@ -314,48 +295,26 @@ delete_batches(struct store_cursor *c, struct drain *d)
 	return rc;
 }
 
-/* What is there to do? In a read transaction: most calls find that there is nothing. */
+/* With write false only see what there is to do: mostly that is nothing. */
 static int
-plan(struct journal *j, struct drain *d)
+drain(struct journal *j, struct drain *d, bool write)
 {
 	struct store_cursor *c = NULL;
 	uint64_t least;
 	int rc;
 
-	rc = store_begin_read(j->store);
+	rc = write ? store_begin_write(j->store) : store_begin_read(j->store);
 	if (rc != ERR_OK)
 		return rc;
-	rc = move_positions(j, d, false, &least);
+	rc = move_positions(j, d, write, &least);
 	if (rc == ERR_OK)
 		rc = store_cursor_open(j->store, STORE_LOG, &c);
 	if (rc == ERR_OK)
 		rc = find_keep_from(j, c, d, least);
 	if (rc == ERR_OK)
-		rc = find_more(c, d);
+		rc = write ? delete_batches(c, d) : find_more(c, d);
 	store_cursor_close(c);
-	store_end(j->store);
-	return rc;
-}
-
-static int
-drain(struct journal *j, struct drain *d)
-{
-	struct store_cursor *c = NULL;
-	uint64_t least;
-	int rc;
-
-	rc = store_begin_write(j->store);
-	if (rc != ERR_OK)
-		return rc;
-	rc = move_positions(j, d, true, &least);
-	if (rc == ERR_OK)
-		rc = store_cursor_open(j->store, STORE_LOG, &c);
-	if (rc == ERR_OK)
-		rc = find_keep_from(j, c, d, least);
-	if (rc == ERR_OK)
-		rc = delete_batches(c, d);
-	store_cursor_close(c);
-	if (rc == ERR_OK)
+	if (rc == ERR_OK && write)
 		return store_commit(j->store);
 	store_end(j->store);
 	return rc;
@@ -382,20 +341,20 @@ journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more)
 	int relieved = 0;
 	int rc;
 
-	rc = plan(j, &d);
+	rc = drain(j, &d, false);
 	if (rc != ERR_OK)
 		return rc;
 	if (d.is_moved || d.is_more) {
 		rc = take_blocks(j);
 		if (rc == ERR_OK)
-			rc = drain(j, &d);
+			rc = drain(j, &d, true);
 		while (rc == ERR_FULL) {
 			if (d.delete_count > 1)
 				d.delete_count /= 2;
 			else if (relieved++ == RELIEF_ATTEMPTS ||
 				 store_relieve(j->store) != ERR_OK)
 				break;
-			rc = drain(j, &d);
+			rc = drain(j, &d, true);
 		}
 	}
 	if (rc == ERR_OK)

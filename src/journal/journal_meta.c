@@ -85,6 +85,30 @@ journal_meta_ack_key(const char *route, char key[JOURNAL_KEY_BYTES])
 	return n < 0 || n >= JOURNAL_KEY_BYTES ? ERR_INVALID : ERR_OK;
 }
 
+int
+journal_meta_positions(struct journal *j, journal_position_visit *visit, void *context)
+{
+	struct bytes key = {.data = "ack/", .size = 4}, value;
+	struct store_cursor *c = NULL;
+	int rc;
+
+	rc = store_cursor_open(j->store, STORE_META, &c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
+	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
+		struct bytes route = {
+		    .data = (const char *)key.data + 4, .size = key.size - 4};
+
+		rc = value.size != 8 ? ERR_CORRUPT
+				     : visit(context, c, route, le64_get(value.data));
+		if (rc == ERR_OK)
+			rc = store_cursor_get(c, STORE_NEXT, &key, &value);
+	}
+	store_cursor_close(c);
+	return rc == ERR_NOTFOUND ? ERR_OK : rc;
+}
+
 /* ---- identity ---- */
 
 void

@@ -121,6 +121,15 @@ int journal_meta_next(struct journal *j, uint64_t *next);
 /* Errors: ERR_INVALID, the name is too long. */
 int journal_meta_ack_key(const char *route, char key[JOURNAL_KEY_BYTES]);
 
+/*
+ * Show visit the position of each known route; it may delete the one that it is shown,
+ * by c. Stops at the first answer that is not 0, and returns that.
+ */
+typedef int journal_position_visit(
+    void *context, struct store_cursor *c, struct bytes route, uint64_t acked);
+int journal_meta_positions(
+    struct journal *j, journal_position_visit *visit, void *context);
+
 /* A new journal's meta, unless another process was first. */
 int journal_meta_create(struct journal *j, const char *gateway_id);
 

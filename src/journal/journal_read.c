@@ -328,12 +328,12 @@ stat_room(struct journal *j, struct journal_stat *s)
 }
 
 static int
-add_route(struct journal_stat *s, struct bytes name, struct bytes value)
+add_route(void *context, struct store_cursor *c, struct bytes name, uint64_t acked)
 {
+	struct journal_stat *s = context;
 	struct journal_route_stat *routes;
 
-	if (value.size != 8)
-		return ERR_CORRUPT;
+	(void)c;
 	routes = realloc(s->routes, (s->route_count + 1) * sizeof(*routes));
 	if (routes == NULL)
 		return ERR_NOMEM;
@@ -341,32 +341,9 @@ add_route(struct journal_stat *s, struct bytes name, struct bytes value)
 	routes[s->route_count].name = strndup(name.data, name.size);
 	if (routes[s->route_count].name == NULL)
 		return ERR_NOMEM;
-	routes[s->route_count].acked_seq = le64_get(value.data);
+	routes[s->route_count].acked_seq = acked;
 	s->route_count++;
 	return ERR_OK;
-}
-
-static int
-stat_routes(struct journal *j, struct journal_stat *s)
-{
-	struct bytes key = {.data = "ack/", .size = 4}, value;
-	struct store_cursor *c = NULL;
-	int rc;
-
-	rc = store_cursor_open(j->store, STORE_META, &c);
-	if (rc != ERR_OK)
-		return rc;
-	rc = store_cursor_get(c, STORE_SEEK, &key, &value);
-	while (rc == ERR_OK && key.size > 4 && memcmp(key.data, "ack/", 4) == 0) {
-		struct bytes name = {
-		    .data = (const char *)key.data + 4, .size = key.size - 4};
-
-		rc = add_route(s, name, value);
-		if (rc == ERR_OK)
-			rc = store_cursor_get(c, STORE_NEXT, &key, &value);
-	}
-	store_cursor_close(c);
-	return rc == ERR_NOTFOUND ? ERR_OK : rc;
 }
 
 static void
@@ -397,7 +374,7 @@ journal_stat(struct journal *j, struct journal_stat *out)
 	if (rc == ERR_OK)
 		rc = stat_room(j, &s);
 	if (rc == ERR_OK)
-		rc = stat_routes(j, &s);
+		rc = journal_meta_positions(j, add_route, &s);
 	store_end(j->store);
 	if (rc != ERR_OK) {
 		journal_stat_fini(&s);
