@@ -145,4 +145,7 @@ bool settings_differ_for_forward(const struct settings *a, const struct settings
  */
 int settings_secret(const char *value, char **out);
 
+/* Does the value stand for one that is kept elsewhere ("file:", "credential:")? */
+bool settings_secret_is_reference(const char *value);
+
 #endif

@@ -42,13 +42,6 @@ set_own(void *context, const char *name, const char *value)
 	return buffer_printf(b->mistakes, "%s: kafka: %s\n", b->settings->name, why);
 }
 
-static bool
-is_secret(const char *value)
-{
-	return strncmp(value, "file:", 5) == 0 ||
-	       strncmp(value, "credential:", 11) == 0;
-}
-
 /* value: what stands behind a secret, or NULL where only the name is to be judged. */
 static int
 set_property(
@@ -68,7 +61,7 @@ set_property(
 	why = kafka_property_hint(property->name);
 	if (why == NULL && rc == RD_KAFKA_CONF_UNKNOWN)
 		why = "librdkafka knows no such property";
-	if (why == NULL && is_secret(property->value))
+	if (why == NULL && settings_secret_is_reference(property->value))
 		why = "librdkafka does not take what the file says";
 	return complain(b, property->line, property->name, why == NULL ? text : why);
 }
@@ -122,7 +115,7 @@ kafka_conf_build(const struct settings *settings, bool read_secrets,
 		const struct settings_property *property = &k->properties[i];
 		char *secret = NULL;
 
-		if (!is_secret(property->value)) {
+		if (!settings_secret_is_reference(property->value)) {
 			err = set_property(&b, property, property->value);
 			continue;
 		}

@@ -149,7 +149,4 @@ const char *settings_check_key(const char *text);
 /* Would showing the value of this one of kafka.properties give a secret away? */
 bool settings_property_is_secret(const char *name);
 
-/* Does the value stand for one that is kept elsewhere ("file:", "credential:")? */
-bool settings_secret_is_reference(const char *value);
-
 #endif
