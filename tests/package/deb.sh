@@ -25,15 +25,30 @@ apt_sources() {
 			$5 == "main" { sub(/^[^ ]* /, ""); print }' | sort -u
 }
 
-# inside COMMAND...: with /proc of its own, which goes when the command has ended
-inside() {
+# become_inside COMMAND...: this shell becomes that command in the chroot, with a /proc of
+# its own, which goes when the command has ended
+become_inside() {
 	# shellcheck disable=SC2016 # for the inner shell
-	unshare -m --propagation private sh -c '
+	exec unshare -m --propagation private sh -c '
 		root=$1
 		shift
 		mount -t proc proc "$root/proc" && exec chroot "$root" "$@"' - "$ROOT" \
 		env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 \
 		DEBIAN_FRONTEND=noninteractive "$@"
+}
+
+inside() {
+	(become_inside "$@")
+}
+
+# Programs whose root is the chroot. There are none once all is stopped.
+nothing_runs_inside() {
+	local root
+	for root in /proc/[0-9]*/root; do
+		[ "$(readlink "$root")" = "$ROOT" ] || continue
+		tr '\0' ' ' <"${root%/root}/cmdline"
+		return 1
+	done
 }
 
 build_deb() {
@@ -105,7 +120,7 @@ shipped_conf_passes() {
 start_inside() {
 	local log=$WORK/$1.log
 	shift
-	inside "$@" >"$log" 2>&1 8>&- 9>&- &
+	become_inside "$@" >"$log" 2>&1 8>&- 9>&- &
 	INSIDE_PID=$!
 	track $INSIDE_PID
 }
@@ -126,6 +141,7 @@ start_broker_inside() {
 	EOT
 	cp "$ROOT/usr/share/doc/tidegate/examples/mosquitto-tidegate.conf" "$ROOT/etc/mosquitto/conf.d/"
 	start_inside mosquitto mosquitto -c /etc/mosquitto/test.conf
+	BROKER_INSIDE=$INSIDE_PID
 	wait_for 10 broker_is_up
 }
 
@@ -191,6 +207,8 @@ check "Kafka comes back" mock_up
 check "they leave the journal" wait_for 60 kept_inside 0
 check "all arrived" consume_finish main
 check "the gateway stops" end_pid "$GATEWAY_INSIDE" 20
+check "the broker stops" end_pid "$BROKER_INSIDE" 20
+check "nothing runs there any more" nothing_runs_inside
 
 check "installing it again keeps the operator's configuration" conf_is_kept
 check "removing it" remove_deb
