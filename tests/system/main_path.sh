@@ -39,10 +39,12 @@ consume_start main-wrapped wrapped -w -u -e tbmq -l "$WORK/main.ledger"
 wrapped=$CONSUME_PID
 
 check "300 messages are published" publish_more
+check "they are journalled" wait_for 30 has_next_seq 300
 check "the journal becomes empty" wait_for 30 journal_is_empty
 check "Kafka goes away" mock_down
 check "300 more are published" publish_more
-check "300 are kept" test "$(journal_count)" = 300
+check "300 more are journalled" wait_for 30 has_next_seq 600
+check "and kept" test "$(journal_count)" = 300
 check "tidegate-dump lists them" dump_shows
 check "tidegate-dump gives their payloads" dump_has_payload
 check "the journal is in order" journal_check
