@@ -41,6 +41,9 @@ int buffer_append(struct buffer *b, const void *data, size_t size);
 /* The same for a string, without its end mark. */
 int buffer_append_str(struct buffer *b, const char *text);
 
+/* The same for a number, in decimal. */
+int buffer_append_number(struct buffer *b, uint64_t n);
+
 /* printf(3) into the buffer. Errors: ERR_NOMEM, nothing changed. */
 __attribute__((format(printf, 2, 3))) int buffer_printf(
     struct buffer *b, const char *format, ...);

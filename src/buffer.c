@@ -69,6 +69,19 @@ buffer_append_str(struct buffer *b, const char *text)
 }
 
 int
+buffer_append_number(struct buffer *b, uint64_t n)
+{
+	char text[20]; /* UINT64_MAX has so many digits */
+	size_t at = sizeof(text);
+
+	do {
+		text[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n > 0);
+	return buffer_append(b, text + at, sizeof(text) - at);
+}
+
+int
 buffer_printf(struct buffer *b, const char *format, ...)
 {
 	size_t room;

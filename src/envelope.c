@@ -22,8 +22,6 @@
 /* Up to here repeated names are looked for pair by pair, beyond by sorting. */
 #define PROPS_BY_PAIRS 16
 
-#define NUMBER_MAX 20
-
 /* The length of a constant without its end mark is known to the compiler. */
 #define put_literal(out, text) buffer_append(out, text, sizeof(text) - 1)
 
@@ -88,19 +86,6 @@ static int
 put_str(struct buffer *out, const char *text)
 {
 	return put_text(out, (struct bytes){text, strlen(text)});
-}
-
-static int
-put_number(struct buffer *out, uint64_t n)
-{
-	char text[NUMBER_MAX];
-	size_t at = sizeof(text);
-
-	do {
-		text[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
-	return buffer_append(out, text + at, sizeof(text) - at);
 }
 
 static bool
@@ -256,7 +241,7 @@ put_message(struct buffer *out, const struct record *r)
 	if (err == 0)
 		err = put_literal(out, ",\"eventType\":\"PUBLISH_MSG\",\"qos\":");
 	if (err == 0)
-		err = put_number(out, r->qos);
+		err = buffer_append_number(out, r->qos);
 	if (err == 0 && r->retain)
 		err = put_literal(out, ",\"retain\":true,\"tbmqIeNode\":");
 	else if (err == 0)
@@ -277,7 +262,7 @@ put_origin(struct buffer *out, const struct record *r, const struct envelope_con
 	if (err == 0)
 		err = put_literal(out, ",\"ts\":");
 	if (err == 0)
-		err = put_number(out, r->received_ms);
+		err = buffer_append_number(out, r->received_ms);
 	if (err == 0)
 		err = put_literal(out, ",\"props\":{");
 	if (err == 0)
@@ -300,7 +285,7 @@ put_place(struct buffer *out, const struct envelope_context *c)
 	if (err == 0)
 		err = put_literal(out, ",\"seq\":");
 	if (err == 0)
-		err = put_number(out, c->seq);
+		err = buffer_append_number(out, c->seq);
 	if (err == 0)
 		err = put_literal(out, "}");
 	return err;

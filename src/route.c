@@ -197,37 +197,23 @@ render_value(
 	return 0;
 }
 
-static size_t
-write_number(char *to, uint64_t n)
-{
-	char text[20];
-	size_t at = sizeof(text);
-
-	do {
-		text[--at] = (char)('0' + n % 10);
-		n /= 10;
-	} while (n > 0);
-	memcpy(to, text + at, sizeof(text) - at);
-	return sizeof(text) - at;
-}
-
 /* GATEWAY/UUID/SEQ/RECEIVED */
 static int
 render_provenance(
     struct route *r, const struct record *record, uint64_t seq, struct bytes *out)
 {
-	char text[2 * 20 + 1];
-	size_t size;
+	struct buffer *b = &r->provenance;
 	int err;
 
-	size = write_number(text, seq);
-	text[size++] = '/';
-	size += write_number(text + size, record->received_ms);
-	r->provenance.size = r->provenance_fixed;
-	err = buffer_append(&r->provenance, text, size);
+	b->size = r->provenance_fixed;
+	err = buffer_append_number(b, seq);
+	if (err == 0)
+		err = buffer_append(b, "/", 1);
+	if (err == 0)
+		err = buffer_append_number(b, record->received_ms);
 	if (err != 0)
 		return err;
-	*out = (struct bytes){r->provenance.data, r->provenance.size};
+	*out = (struct bytes){b->data, b->size};
 	return 0;
 }
 

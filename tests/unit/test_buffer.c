@@ -102,10 +102,25 @@ printed_text_of_every_length_is_whole(void **state)
 	buffer_fini(&b);
 }
 
+static void
+numbers_are_appended_in_decimal(void **state)
+{
+	struct buffer b = {0};
+
+	(void)state;
+	assert_int_equal(buffer_append_number(&b, 0), 0);
+	assert_int_equal(buffer_append(&b, " ", 1), 0);
+	assert_int_equal(buffer_append_number(&b, UINT64_MAX), 0);
+	assert_int_equal(buffer_append(&b, "", 1), 0);
+	assert_string_equal((const char *)b.data, "0 18446744073709551615");
+	buffer_fini(&b);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(numbers_are_appended_in_decimal),
 	    cmocka_unit_test(zeroed_is_empty_and_can_be_released),
 	    cmocka_unit_test(nothing_can_be_appended),
 	    cmocka_unit_test(appended_bytes_stay_in_order),
