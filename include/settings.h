@@ -17,6 +17,9 @@
 #include "buffer.h"
 #include "log.h"
 
+/* Where every program looks without -c. */
+#define SETTINGS_DEFAULT_PATH SYSCONFDIR "/tidegate/tidegate.conf"
+
 enum settings_envelope {
 	SETTINGS_ENVELOPE_NONE,
 	SETTINGS_ENVELOPE_TBMQ,

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "journal.h"
 #include "settings.h"
 
 /* Exit statuses of every program. */
@@ -33,6 +34,9 @@ struct worker {
  */
 int worker_begin(
     struct worker *w, const char *name, int argc, char *argv[], int *status);
+
+/* How a worker opens the journal; borrows from w->settings. */
+struct journal_options worker_journal_options(const struct worker *w);
 
 /* Has somebody asked to stop? */
 bool worker_should_stop(const struct worker *w);

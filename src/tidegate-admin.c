@@ -15,8 +15,6 @@
 #include "settings.h"
 #include "worker.h"
 
-#define DEFAULT_CONFIG SYSCONFDIR "/tidegate/tidegate.conf"
-
 struct admin {
 	const char *config_path; /* NULL: not given */
 	const char *directory;   /* NULL: the configuration's */
@@ -34,7 +32,8 @@ print_usage(FILE *to)
 	    "a new\n"
 	    "                UUID, and note the old one as its parent\n"
 	    "  -c, --config FILE    take the directory and the gateway id from this\n"
-	    "                       configuration (default: " DEFAULT_CONFIG ")\n"
+	    "                       configuration (default: " SETTINGS_DEFAULT_PATH
+	    ")\n"
 	    "  -d, --directory DIR  the journal's directory; without -c the gateway id "
 	    "stays\n"
 	    "  -v                   more on standard error\n"
@@ -112,7 +111,8 @@ carry_out(const char *command, const char *directory, const char *gateway_id)
 static int
 run(const struct admin *a)
 {
-	const char *path = a->config_path != NULL ? a->config_path : DEFAULT_CONFIG;
+	const char *path =
+	    a->config_path != NULL ? a->config_path : SETTINGS_DEFAULT_PATH;
 	struct settings *settings = NULL;
 	struct buffer mistakes = {0};
 	int rc, status = EXIT_FAILED;

@@ -8,8 +8,6 @@
 
 #include <stdlib.h>
 
-#define LOCK_WAIT_MS 5000
-
 int
 main(int argc, char *argv[])
 {
@@ -20,15 +18,7 @@ main(int argc, char *argv[])
 
 	if (worker_begin(&w, "tidegate-ingest", argc, argv, &status) != 0)
 		return status;
-	options = (struct journal_options){
-	    .directory = w.settings->journal.directory,
-	    .gateway_id = w.settings->gateway_id,
-	    .max_bytes = w.settings->journal.max_bytes,
-	    .dead_max_bytes = w.settings->journal.dead_max_bytes,
-	    .codec = w.settings->journal.compression,
-	    .preallocate = w.settings->journal.preallocate,
-	    .lock_wait_ms = LOCK_WAIT_MS,
-	};
+	options = worker_journal_options(&w);
 	err = journal_open(&j, JOURNAL_INGEST, &options);
 	if (err == 0)
 		err = ingest_run(&w, j);

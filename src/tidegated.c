@@ -15,8 +15,6 @@
 #include "supervisor.h"
 #include "worker.h"
 
-#define DEFAULT_CONFIG SYSCONFDIR "/tidegate/tidegate.conf"
-
 enum long_option {
 	LONG_PRINT_CONFIG = 256,
 };
@@ -46,7 +44,7 @@ print_help(void)
 	       "  -V, --version       the version\n\n"
 	       "SIGTERM and SIGINT stop it in order, SIGHUP reads the configuration "
 	       "again.\n",
-	    DEFAULT_CONFIG);
+	    SETTINGS_DEFAULT_PATH);
 }
 
 /* Beside this program, as in a build tree, or where they were installed. */
@@ -177,7 +175,7 @@ int
 main(int argc, char *argv[])
 {
 	char directory[PATH_MAX];
-	struct command_line line = {.options = {.config_path = DEFAULT_CONFIG}};
+	struct command_line line = {.options = {.config_path = SETTINGS_DEFAULT_PATH}};
 	int status;
 
 	if (!read_command_line(&line, argc, argv, &status))

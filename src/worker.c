@@ -25,7 +25,7 @@
 #include "err.h"
 #include "log.h"
 
-#define DEFAULT_CONFIG SYSCONFDIR "/tidegate/tidegate.conf"
+#define LOCK_WAIT_MS 5000 /* a worker before this one may still be ending */
 
 struct command_line {
 	const char *config_path;
@@ -98,7 +98,7 @@ print_help(const char *name, bool is_forward)
 	printf("Usage: %s [-c FILE] [-v]\n"
 	       "Worker of tidegated(8); runs alone as well, in the foreground.\n\n"
 	       "  -c, --config FILE  configuration (default %s)\n",
-	    name, DEFAULT_CONFIG);
+	    name, SETTINGS_DEFAULT_PATH);
 	if (is_forward)
 		printf("      --once         end when the journal is empty\n"
 		       "      --check        check the settings, open nothing\n");
@@ -255,7 +255,7 @@ read_settings(struct worker *w, const struct command_line *line)
 int
 worker_begin(struct worker *w, const char *name, int argc, char *argv[], int *status)
 {
-	struct command_line line = {.config_path = DEFAULT_CONFIG};
+	struct command_line line = {.config_path = SETTINGS_DEFAULT_PATH};
 	int err;
 
 	*w = (struct worker){.stop_fd = -1, .wake_fd = -1};
@@ -282,6 +282,22 @@ fail:
 	*status = err == ERR_INVALID ? EXIT_CONFIG : EXIT_FAILED;
 	worker_end(w);
 	return err;
+}
+
+struct journal_options
+worker_journal_options(const struct worker *w)
+{
+	const struct settings *s = w->settings;
+
+	return (struct journal_options){
+	    .directory = s->journal.directory,
+	    .gateway_id = s->gateway_id,
+	    .max_bytes = s->journal.max_bytes,
+	    .dead_max_bytes = s->journal.dead_max_bytes,
+	    .codec = s->journal.compression,
+	    .preallocate = s->journal.preallocate,
+	    .lock_wait_ms = LOCK_WAIT_MS,
+	};
 }
 
 bool

@@ -12,6 +12,7 @@
 
 #include "dump_time.h"
 #include "err.h"
+#include "settings.h"
 #include "topic_filter.h"
 #include "worker.h"
 
@@ -20,7 +21,7 @@ static const char usage[] =
     "Look into a journal; nothing in it is changed.\n"
     "\n"
     "  -c, --config FILE     configuration that names the journal\n"
-    "                        (default " SYSCONFDIR "/tidegate/tidegate.conf)\n"
+    "                        (default " SETTINGS_DEFAULT_PATH ")\n"
     "  -d, --directory DIR   the journal itself\n"
     "\n"
     "what (default: the records not yet acknowledged)\n"
@@ -219,7 +220,7 @@ int
 dump_options_parse(
     struct dump_options *o, int argc, char *argv[], int64_t now_ms, int *status)
 {
-	static char default_path[] = SYSCONFDIR "/tidegate/tidegate.conf";
+	static char default_path[] = SETTINGS_DEFAULT_PATH;
 	int option;
 	int err = 0;
 

@@ -21,7 +21,6 @@
 #include "now.h"
 #include "route.h"
 
-#define LOCK_WAIT_MS  5000
 #define ALONE_WAIT_MS 100  /* nobody wakes us when something was journalled */
 #define LONG_WAIT_MS  1000 /* for housekeeping */
 #define READERS_MS    60000
@@ -38,23 +37,6 @@ struct forward {
 	int64_t statistics_at_ms;
 	uint64_t *delivered_before; /* for each route, at the last statistics */
 };
-
-static int
-open_journal(struct forward *f)
-{
-	const struct settings *s = f->worker->settings;
-	const struct journal_options options = {
-	    .directory = s->journal.directory,
-	    .gateway_id = s->gateway_id,
-	    .max_bytes = s->journal.max_bytes,
-	    .dead_max_bytes = s->journal.dead_max_bytes,
-	    .codec = s->journal.compression,
-	    .preallocate = s->journal.preallocate,
-	    .lock_wait_ms = LOCK_WAIT_MS,
-	};
-
-	return journal_open(&f->journal, JOURNAL_FORWARD, &options);
-}
 
 static int
 open_routes(struct forward *f)
@@ -253,11 +235,12 @@ tell_start(const struct forward *f)
 int
 forward_run(struct worker *w)
 {
+	const struct journal_options options = worker_journal_options(w);
 	struct forward f = {.worker = w};
 	int status = EXIT_FAILED;
 	int err;
 
-	err = open_journal(&f);
+	err = journal_open(&f.journal, JOURNAL_FORWARD, &options);
 	if (err != 0)
 		goto end;
 	err = kafka_sink_open(&f.sink, w->settings);
