@@ -20,15 +20,42 @@
 /* Where every program looks without -c. */
 #define SETTINGS_DEFAULT_PATH SYSCONFDIR "/tidegate/tidegate.conf"
 
+/* More would not be seen in the status, see board.h. */
+#define SETTINGS_ROUTES_MAX 4096
+
 enum settings_envelope {
 	SETTINGS_ENVELOPE_NONE,
 	SETTINGS_ENVELOPE_TBMQ,
+	SETTINGS_ENVELOPE_CLOUDEVENTS,
+	SETTINGS_ENVELOPE_CLOUDEVENTS_BINARY,
+};
+
+/* How a payload stands in a JSON envelope. */
+enum settings_payload_format {
+	SETTINGS_PAYLOAD_BASE64,
+	SETTINGS_PAYLOAD_TEXT, /* where it is UTF-8, else base64 */
+	SETTINGS_PAYLOAD_JSON, /* where it is JSON, else base64 */
+};
+
+enum settings_on_reject {
+	SETTINGS_REJECT_HOLD,
+	SETTINGS_REJECT_BURY, /* after kafka.retries rejections */
 };
 
 enum settings_timestamp {
 	SETTINGS_TIMESTAMP_AUTO,
 	SETTINGS_TIMESTAMP_RECEIVED,
 	SETTINGS_TIMESTAMP_FORWARDED,
+};
+
+struct settings_tls {
+	bool is_on;      /* the group was given */
+	char *ca_file;   /* NULL, as all of these: not given. With neither of the */
+	char *ca_path;   /* two the system's own authorities are trusted */
+	char *cert_file; /* PEM; with key_file, for mutual TLS */
+	char *key_file;
+	char *key_password; /* as written, see settings_secret() */
+	bool insecure;      /* the host name in the certificate is not compared */
 };
 
 struct settings_mqtt {
@@ -42,6 +69,7 @@ struct settings_mqtt {
 	uint32_t session_expiry_s; /* UINT32_MAX: never (MQTT 5, 3.1.2.11.2) */
 	int qos;
 	int receive_maximum;
+	struct settings_tls tls;
 };
 
 struct settings_journal {
@@ -70,23 +98,50 @@ struct settings_kafka {
 	int64_t batch_size_bytes; /* -1: librdkafka's default */
 	int64_t linger_ms;        /* -1: librdkafka's default */
 	uint64_t buffer_max_bytes;
+	int retries; /* rejections before a record is buried where on_reject says so; -1: never */
 	int shutdown_ms;
 	struct settings_property *properties; /* handed to librdkafka as they are */
 	size_t property_count;
 };
 
+/* One of a route's headers or metadata. */
+struct settings_pair {
+	char *name;
+	char *value; /* a template */
+	int line;
+};
+
 struct settings_route {
 	char *name;
+	bool enabled; /* false: it holds, it does not drop */
 	char **topic_filters;
 	size_t topic_filter_count;
-	char *topic;
-	char *key; /* a template; "${topic}" by default, "" for none */
+	char *topic; /* a template, see template.h */
+	char *key;   /* a template; "${topic}" by default, "" for none */
 	enum settings_envelope envelope;
+	enum settings_payload_format payload_format;
+	char *client_id; /* a template; "${user:client-id}" by default */
+	struct settings_pair *headers;
+	size_t header_count;
+	struct settings_pair *metadata;
+	size_t metadata_count;
 	bool provenance;
 	bool user_properties;
 	bool mqtt_headers;
 	enum settings_timestamp timestamp;
 	int64_t timestamp_max_age_s;
+	enum settings_on_reject on_reject;
+};
+
+/* Reports in band, see status.h. */
+struct settings_status {
+	char *kafka_topic; /* NULL: none */
+	char *mqtt_topic;  /* NULL: none */
+	int interval_s;
+};
+
+struct settings_monitor {
+	int statistics_s;
 };
 
 struct settings_log {
@@ -102,6 +157,8 @@ struct settings {
 	struct settings_kafka kafka;
 	struct settings_route *routes;
 	size_t route_count; /* at least 1 */
+	struct settings_status status;
+	struct settings_monitor monitor;
 	struct settings_log log;
 };
 
@@ -143,10 +200,19 @@ bool settings_differ_for_forward(const struct settings *a, const struct settings
  * The value behind "file:PATH" (first line of the file) or "credential:NAME" (in
  * $CREDENTIALS_DIRECTORY, see systemd.exec(5)); anything else stands for itself.
  *
+ * A file that everyone can read draws a warning, see settings_warn_readable().
+ *
+ * name:      what it is for, for the log: "mqtt.password".
  * Ownership: *out is the caller's, free(3).
  * Errors:    ERR_IO, the file cannot be read (logged; try again later); ERR_NOMEM.
  */
-int settings_secret(const char *value, char **out);
+int settings_secret(const char *name, const char *value, char **out);
+
+/*
+ * Warn where a file with a secret in it, as a private key, can be read by everyone; once
+ * for each file.
+ */
+void settings_warn_readable(const char *path);
 
 /* Does the value stand for one that is kept elsewhere ("file:", "credential:")? */
 bool settings_secret_is_reference(const char *value);

@@ -19,6 +19,12 @@
  */
 bool topic_filter_is_valid(const char *filter, const char **why);
 
+/* Is it of the form $share/GROUP/FILTER? */
+bool topic_filter_is_shared(const char *filter);
+
+/* The FILTER in $share/GROUP/FILTER, NULL where it is missing; another: as it is. */
+const char *topic_filter_inner(const char *filter);
+
 /* Does it match? Wildcards in the first level do not match topics that begin with $. */
 bool topic_filter_matches(const char *filter, struct bytes topic);
 

@@ -55,19 +55,18 @@ levels_equal(struct levels a, struct levels b)
 	return a.size == b.size && memcmp(a.data, b.data, a.size) == 0;
 }
 
-static bool
-is_shared(const char *filter)
+bool
+topic_filter_is_shared(const char *filter)
 {
 	return strncmp(filter, SHARE, SHARE_LENGTH) == 0;
 }
 
-/* The filter itself, without $share/GROUP/; NULL when it is not there. */
-static const char *
-skip_share(const char *filter)
+const char *
+topic_filter_inner(const char *filter)
 {
 	const char *slash;
 
-	if (!is_shared(filter))
+	if (!topic_filter_is_shared(filter))
 		return filter;
 	slash = strchr(filter + SHARE_LENGTH, '/');
 	return slash == NULL ? NULL : slash + 1;
@@ -105,7 +104,7 @@ check_text(const char *filter)
 static const char *
 check_share(const char *filter)
 {
-	const char *inner = skip_share(filter);
+	const char *inner = topic_filter_inner(filter);
 	const char *group = filter + SHARE_LENGTH;
 
 	if (inner == NULL)
@@ -153,10 +152,10 @@ topic_filter_is_valid(const char *filter, const char **why)
 		wrong = "it is longer than 65,535 bytes";
 	else
 		wrong = check_text(filter);
-	if (wrong == NULL && is_shared(filter))
+	if (wrong == NULL && topic_filter_is_shared(filter))
 		wrong = check_share(filter);
 	if (wrong == NULL)
-		wrong = check_levels(skip_share(filter));
+		wrong = check_levels(topic_filter_inner(filter));
 	if (wrong != NULL && why != NULL)
 		*why = wrong;
 	return wrong == NULL;
@@ -165,7 +164,7 @@ topic_filter_is_valid(const char *filter, const char **why)
 bool
 topic_filter_matches(const char *filter, struct bytes topic)
 {
-	const char *inner = skip_share(filter);
+	const char *inner = topic_filter_inner(filter);
 	struct levels want, have = {topic.data, topic.size};
 
 	if (inner == NULL || topic.size == 0)
@@ -191,7 +190,7 @@ topic_filter_covers(const char *wide, const char *narrow)
 {
 	struct levels w, n;
 
-	if (is_shared(wide) || is_shared(narrow))
+	if (topic_filter_is_shared(wide) || topic_filter_is_shared(narrow))
 		return false;
 	if (narrow[0] == '$' && (wide[0] == '+' || wide[0] == '#'))
 		return false;

@@ -5,7 +5,7 @@
  *
  * Invariant: what comes out is complete and within the ranges of the tables; a value
  * that is wrong never stands in for another. All mistakes are reported in one go, in
- * the order of the file.
+ * the order of the file; what single options cannot say alone comes after them.
  *
  * Failure modes: a file that cannot be read is ERR_IO, which may pass; everything
  * about the text itself is ERR_INVALID, which will not. libconfig does not look
@@ -17,7 +17,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "err.h"
 #include "settings_parts.h"
@@ -90,11 +89,31 @@ unknown_mistake(struct settings_reader *r, const struct settings_option table[],
     const config_setting_t *setting)
 {
 	const char *key = config_setting_name(setting);
-	const char *near = settings_option_nearest(table, key);
+	const char *near = settings_name_nearest(table, key);
+	const char *tbmq = settings_name_of_tbmq(key);
 
+	if (tbmq != NULL) {
+		settings_value_mistake(
+		    r, line_of(setting), key, "that is TBMQ's name; write %s", tbmq);
+		return;
+	}
+	if (settings_option_find(table, "properties") != NULL &&
+	    settings_name_is_security(key)) {
+		settings_value_mistake(r, line_of(setting), key,
+		    "there is no such option; TLS and SASL belong into "
+		    "kafka.properties, as \"security.protocol=SSL\"");
+		return;
+	}
 	if (near != NULL) {
 		settings_value_mistake(r, line_of(setting), key,
 		    "there is no such option; did you mean \"%s\"?", near);
+		return;
+	}
+	if (settings_option_find(table, "value") != NULL) {
+		settings_value_mistake(r, line_of(setting), key,
+		    "there is no such option; write { name = \"%.64s\"; value = "
+		    "\"...\"; }",
+		    key);
 		return;
 	}
 	for (const struct settings_option *o = settings_options; o->key != NULL; o++) {
@@ -151,6 +170,23 @@ take_properties(struct settings_reader *r, const struct settings_option *o,
 	}
 }
 
+/* What another version understands is no mistake where it says what holds anyway. */
+static void
+take_later(struct settings_reader *r, const struct settings_option *o,
+    const struct settings_value *v)
+{
+	if (o->names_gateway && v->text != NULL) {
+		r->own_name = v->text;
+		return;
+	}
+	for (const char *const *word = o->words_now;
+	     word != NULL && *word != NULL && v->text != NULL; word++) {
+		if (strcmp(v->text, *word) == 0)
+			return;
+	}
+	settings_value_mistake(r, v->line, o->key, "is not available in this version");
+}
+
 /* send_only_payload says in TBMQ's words what envelope says in ours. */
 static void
 take_payload(struct settings_reader *r, const struct settings_option *o,
@@ -186,14 +222,57 @@ take_subgroup(struct settings_reader *r, const struct settings_option *o,
     config_setting_t *setting, void *base)
 {
 	struct settings_value v = value_of(setting);
+	size_t outer = strlen(r->prefix);
 
 	if (!config_setting_is_group(setting)) {
 		settings_type_mistake(r, &v, o->key, "a group { }");
 		return;
 	}
-	(void)snprintf(r->prefix, sizeof(r->prefix), "%s.", o->key);
+	if (o->is_switch)
+		*(bool *)base = true;
+	(void)snprintf(r->prefix + outer, sizeof(r->prefix) - outer, "%s.", o->key);
 	take_group(r, o->members, setting, base);
-	r->prefix[0] = '\0';
+	r->prefix[outer] = '\0';
+}
+
+static void
+take_pair(struct settings_reader *r, const struct settings_option *o,
+    config_setting_t *setting, size_t index, struct settings_pair *pair)
+{
+	struct settings_value v = value_of(setting);
+	size_t outer = strlen(r->prefix);
+
+	if (!config_setting_is_group(setting)) {
+		settings_type_mistake(r, &v, o->key,
+		    "a list of groups ( { name = \"...\"; value = \"...\"; } )");
+		return;
+	}
+	pair->line = v.line;
+	(void)snprintf(
+	    r->prefix + outer, sizeof(r->prefix) - outer, "%s[%zu].", o->key, index);
+	take_group(r, o->members, setting, pair);
+	r->prefix[outer] = '\0';
+}
+
+static void
+take_pairs(struct settings_reader *r, const struct settings_option *o,
+    config_setting_t *setting, struct settings_route *route)
+{
+	bool is_headers = o->kind == OPTION_HEADERS;
+	size_t *count = is_headers ? &route->header_count : &route->metadata_count;
+	struct settings_pair *pairs;
+
+	if (list_count(setting) == 0)
+		return;
+	pairs = calloc(list_count(setting), sizeof(*pairs));
+	if (pairs == NULL) {
+		r->mistakes.err = ERR_NOMEM;
+		return;
+	}
+	*(is_headers ? &route->headers : &route->metadata) = pairs;
+	*count = list_count(setting);
+	for (size_t i = 0; i < *count; i++)
+		take_pair(r, o, list_element(setting, i), i, &pairs[i]);
 }
 
 static void
@@ -219,9 +298,12 @@ take_setting(struct settings_reader *r, const struct settings_option *o,
 	case OPTION_PAYLOAD:
 		take_payload(r, o, setting, base);
 		break;
+	case OPTION_HEADERS:
+	case OPTION_METADATA:
+		take_pairs(r, o, setting, base);
+		break;
 	case OPTION_LATER:
-		settings_value_mistake(
-		    r, v.line, o->key, "is not available in this version");
+		take_later(r, o, &v);
 		break;
 	case OPTION_TEXT:
 	case OPTION_WORD:
@@ -279,15 +361,8 @@ take_route(struct settings_reader *r, const struct settings_option *o,
 	if (r->mistakes.err != 0)
 		return;
 	take_group(r, o->members, setting, route);
-	for (size_t i = 0; i + 1 < s->route_count && route->name != NULL; i++) {
-		if (s->routes[i].name == NULL ||
-		    strcmp(s->routes[i].name, route->name) != 0)
-			continue;
-		settings_value_mistake(r,
-		    line_of(config_setting_get_member(setting, "name")), "name",
-		    "\"%s\" is the name of another route already", route->name);
-		break;
-	}
+	r->scope = setting;
+	settings_check_route(r);
 	r->prefix[0] = '\0';
 }
 
@@ -302,6 +377,11 @@ take_routes(struct settings_reader *r, const struct settings_option *o,
 		    r, line_of(setting), o->key, "must have at least one route");
 		return;
 	}
+	if (count > SETTINGS_ROUTES_MAX) {
+		settings_value_mistake(r, line_of(setting), o->key,
+		    "has %zu routes: %d are the most", count, SETTINGS_ROUTES_MAX);
+		return;
+	}
 	r->settings->routes = calloc(count, sizeof(*r->settings->routes));
 	if (r->settings->routes == NULL) {
 		r->mistakes.err = ERR_NOMEM;
@@ -313,64 +393,12 @@ take_routes(struct settings_reader *r, const struct settings_option *o,
 
 /* ---- the whole ---- */
 
-/* Where an option of the whole file stands; line 1 where it is not given. */
-static int
-line_of_path(const config_t *config, const char *path)
+int
+settings_line(const struct settings_reader *r, const char *path)
 {
-	const config_setting_t *setting = config_lookup(config, path);
+	const config_setting_t *setting = config_setting_lookup(r->scope, path);
 
-	return setting == NULL ? 1 : line_of(setting);
-}
-
-static void
-complete_names(struct settings_reader *r)
-{
-	struct settings *s = r->settings;
-	char host[256] = "";
-	const char *why;
-	size_t size;
-
-	if (s->gateway_id == NULL) {
-		(void)gethostname(host, sizeof(host) - 1);
-		host[strcspn(host, ".")] = '\0';
-		why = settings_check_gateway_id(host);
-		if (why != NULL) {
-			settings_mistake(&r->mistakes, 1,
-			    "gateway_id: is missing, and this machine's host name "
-			    "\"%.64s\" %s",
-			    host, why);
-			return;
-		}
-		s->gateway_id = strdup(host);
-	}
-	if (s->gateway_id != NULL && s->mqtt.client_id == NULL) {
-		size = sizeof("tidegate-") + strlen(s->gateway_id);
-		s->mqtt.client_id = malloc(size);
-		if (s->mqtt.client_id != NULL)
-			(void)snprintf(
-			    s->mqtt.client_id, size, "tidegate-%s", s->gateway_id);
-	}
-	if (s->gateway_id == NULL || s->mqtt.client_id == NULL)
-		r->mistakes.err = ERR_NOMEM;
-}
-
-/* What no option can say alone. */
-static void
-check_together(struct settings_reader *r, const config_t *config)
-{
-	const struct settings *s = r->settings;
-	const struct settings_option *room = settings_option_find(
-	    settings_option_find(settings_options, "journal")->members, "max_bytes");
-
-	if (s->mqtt.protocol == 4 && s->mqtt.password != NULL &&
-	    s->mqtt.username == NULL)
-		settings_mistake(&r->mistakes, line_of_path(config, "mqtt.password"),
-		    "mqtt.password: MQTT 3.1.1 needs a username as well");
-	if (s->journal.max_bytes + s->journal.dead_max_bytes > (uint64_t)room->max)
-		settings_mistake(&r->mistakes,
-		    line_of_path(config, "journal.max_bytes"),
-		    "journal.max_bytes: with dead_max_bytes it is more than this "
-		    "machine can map");
+	return setting == NULL ? 0 : line_of(setting);
 }
 
 static void
@@ -416,10 +444,11 @@ settings_parse(
 		goto done;
 	}
 	take_group(&r, settings_options, config_root_setting(&config), r.settings);
+	r.scope = config_root_setting(&config);
 	if (r.mistakes.err == 0)
-		complete_names(&r);
+		settings_complete(&r);
 	if (r.mistakes.err == 0)
-		check_together(&r, &config);
+		settings_check_together(&r);
 	goto done;
 
 no_memory:
@@ -448,29 +477,4 @@ settings_load(struct settings **out, const char *path, struct buffer *mistakes)
 		err = settings_parse(out, path, (const char *)text.data, mistakes);
 	buffer_fini(&text);
 	return err;
-}
-
-void
-settings_free(struct settings *s)
-{
-	const struct settings_option *routes;
-
-	if (s == NULL)
-		return;
-	routes = settings_option_find(settings_options, "routes");
-	for (size_t i = 0; i < s->route_count; i++) {
-		for (size_t k = 0; k < s->routes[i].topic_filter_count; k++)
-			free(s->routes[i].topic_filters[k]);
-		free(s->routes[i].topic_filters);
-		settings_option_free(routes->members, &s->routes[i]);
-	}
-	free(s->routes);
-	for (size_t i = 0; i < s->kafka.property_count; i++) {
-		free(s->kafka.properties[i].name);
-		free(s->kafka.properties[i].value);
-	}
-	free(s->kafka.properties);
-	settings_option_free(settings_options, s);
-	free(s->name);
-	free(s);
 }

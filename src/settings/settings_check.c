@@ -7,11 +7,15 @@
 #include <string.h>
 #include <strings.h>
 
+#include "err.h"
 #include "settings_parts.h"
+#include "template.h"
 
 #define DIGITS  "0123456789"
 #define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 #define WORDS   LETTERS DIGITS "._-"
+
+#define LONGEST_TOPIC 249
 
 static const struct {
 	const char *word;
@@ -53,6 +57,23 @@ settings_size_parse(const char *text, uint64_t *bytes)
 	return "must be a whole number with a unit: B, KiB, MiB, GiB or TiB";
 }
 
+bool
+settings_size_meant(const char *text, char meant[32])
+{
+	static const char *const decimal[] = {"KB", "MB", "GB", "TB"};
+	size_t digits = strspn(text, DIGITS);
+	const char *unit = text + digits + strspn(text + digits, " ");
+
+	for (size_t i = 0; i < sizeof(decimal) / sizeof(decimal[0]); i++) {
+		if (digits == 0 || digits > 18 || strcasecmp(unit, decimal[i]) != 0)
+			continue;
+		(void)snprintf(
+		    meant, 32, "%.*s %ciB", (int)digits, text, decimal[i][0]);
+		return true;
+	}
+	return false;
+}
+
 void
 settings_size_format(uint64_t bytes, char text[32])
 {
@@ -81,7 +102,7 @@ settings_check_name(const char *text)
 const char *
 settings_check_gateway_id(const char *text)
 {
-	if (strcmp(text, "localhost") == 0)
+	if (strcmp(text, "localhost") == 0 || strncmp(text, "localhost.", 10) == 0)
 		return "would be the name of many gateways: give this one a name of "
 		       "its own";
 	return settings_check_name(text);
@@ -204,7 +225,7 @@ settings_check_servers(const char *text)
 }
 
 const char *
-settings_check_directory(const char *text)
+settings_check_path(const char *text)
 {
 	return *text == '/' ? NULL : "must be a path that begins with \"/\"";
 }
@@ -228,41 +249,146 @@ settings_check_secret(const char *text)
 }
 
 const char *
-settings_check_topic(const char *text)
+settings_check_static_topic(const char *text)
 {
-	if (strstr(text, "${") != NULL)
-		return "has a \"${...}\", which is not available in this version";
+	static const char *const internal[] = {
+	    "__consumer_offsets", "__transaction_state", "__share_group_state", NULL};
+
 	if (*text == '\0')
 		return "must not be empty";
+	if (strstr(text, "${") != NULL)
+		return "has a \"${...}\": this topic is the same for all records";
 	if (text[strspn(text, WORDS)] != '\0')
 		return "is not a Kafka topic: only letters, digits, \".\", \"_\" and "
 		       "\"-\"";
-	if (strlen(text) > 249)
+	if (strlen(text) > LONGEST_TOPIC)
 		return "is longer than 249 characters, the most that Kafka allows";
 	if (strcmp(text, ".") == 0 || strcmp(text, "..") == 0)
 		return "is not a Kafka topic";
+	for (size_t i = 0; internal[i] != NULL; i++) {
+		if (strcmp(text, internal[i]) == 0)
+			return "is one of Kafka's own topics, which takes no records";
+	}
 	return NULL;
 }
 
 const char *
-settings_check_key(const char *text)
+settings_check_template(const char *text)
 {
-	static const char topic[] = "${topic}";
-	const char *p = strchr(text, '$');
+	struct template *t = NULL;
+	const char *why = NULL;
+	int err = template_open(&t, text, &why);
 
-	for (; p != NULL; p = strchr(p, '$')) {
-		if (p[1] == '$')
-			p += 2;
-		else if (strncmp(p, topic, sizeof(topic) - 1) == 0)
-			p += sizeof(topic) - 1;
-		else if (p[1] != '{')
-			return "has a single \"$\": a dollar sign is written \"$$\"";
-		else if (strchr(p, '}') == NULL)
-			return "has a \"${\" without \"}\"";
-		else
-			return "has a \"${...}\" that is not available in this "
-			       "version: "
-			       "only \"${topic}\" is";
+	template_close(t);
+	return err == ERR_INVALID ? why : NULL;
+}
+
+/* What a template puts out at the least: the text between its values. */
+static size_t
+constant_length(const char *text)
+{
+	size_t length = 0;
+
+	while (*text != '\0') {
+		if (strncmp(text, "${", 2) == 0) {
+			text += strcspn(text, "}");
+			text += *text == '}';
+			continue;
+		}
+		text += strncmp(text, "$$", 2) == 0 ? 2 : 1;
+		length++;
+	}
+	return length;
+}
+
+/* What is wrong with the one topic that a template always makes, or NULL. */
+static const char *
+why_not_constant_topic(struct template *t)
+{
+	static const struct template_values none;
+	char topic[LONGEST_TOPIC + 2];
+	struct bytes text;
+
+	if (template_render(t, &none, &text) != 0)
+		return NULL; /* no memory: it is tried again with the first record */
+	if (memchr(text.data, '$', text.size) != NULL)
+		return "has a \"$$\", a dollar sign, which is in no Kafka topic; a "
+		       "value "
+		       "is written \"${topic}\"";
+	(void)snprintf(topic, sizeof(topic), "%.*s",
+	    (int)(text.size < sizeof(topic) ? text.size : sizeof(topic)),
+	    (const char *)text.data);
+	return settings_check_static_topic(topic);
+}
+
+/*
+ * A topic that is the same for every record has to be a topic. In any other, values and
+ * what stands between them are made to fit Kafka when they are put in.
+ */
+const char *
+settings_check_topic(const char *text)
+{
+	struct template *t = NULL;
+	const char *why = NULL;
+
+	if (template_open(&t, text, &why) != 0)
+		return why;
+	if (template_is_constant(t))
+		why = why_not_constant_topic(t);
+	else if (constant_length(text) > LONGEST_TOPIC)
+		why = "is longer than 249 characters, the most that Kafka allows, "
+		      "even where its values are empty";
+	template_close(t);
+	return why;
+}
+
+const char *
+settings_check_mqtt_topic(const char *text)
+{
+	if (strpbrk(text, "+#") != NULL)
+		return "has a wildcard: it must be one topic";
+	if (*text == '$')
+		return "begins with \"$\": such topics are the broker's own";
+	return settings_check_mqtt_string(text);
+}
+
+const char *
+settings_check_header_name(const char *text)
+{
+	if (*text == '\0')
+		return "must not be empty";
+	if (strcasecmp(text, "tidegate") == 0 ||
+	    strncasecmp(text, "tidegate-", 9) == 0 ||
+	    strncasecmp(text, "mqtt-", 5) == 0)
+		return "is Tidegate's own: \"tidegate\" and what begins with "
+		       "\"tidegate-\" or \"mqtt-\" tells where a record comes from";
+	return NULL;
+}
+
+const char *
+settings_check_metadata_name(const char *text)
+{
+	if (*text == '\0')
+		return "must not be empty";
+	if (strcmp(text, "integrationName") == 0)
+		return "is there already: it is the name of the route";
+	return NULL;
+}
+
+const char *
+settings_check_attribute(const char *text)
+{
+	static const char *const taken[] = {"specversion", "id", "source", "type",
+	    "subject", "time", "datacontenttype", "dataschema", "data", "mqttqos",
+	    "mqttretain", "route", "clientid", "partitionkey", NULL};
+
+	if (text[strspn(text, "abcdefghijklmnopqrstuvwxyz" DIGITS)] != '\0')
+		return "may have only a-z and 0-9 in a CloudEvent";
+	if (strlen(text) > 20)
+		return "is longer than 20 characters, the most for a CloudEvent";
+	for (size_t i = 0; taken[i] != NULL; i++) {
+		if (strcmp(text, taken[i]) == 0)
+			return "is an attribute of CloudEvents already";
 	}
 	return NULL;
 }
@@ -270,11 +396,11 @@ settings_check_key(const char *text)
 bool
 settings_property_is_secret(const char *name)
 {
-	static const char *const parts[] = {
-	    "password", "secret", "key.pem", "oauthbearer.config"};
+	static const char *const parts[] = {"password", "passphrase", "secret",
+	    "key.pem", "oauthbearer.config", "jaas.config", "keystore.key"};
 
 	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-		if (strstr(name, parts[i]) != NULL)
+		if (strcasestr(name, parts[i]) != NULL)
 			return true;
 	}
 	return false;

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -74,7 +75,7 @@ settings_read(const char *path, struct buffer *text, struct buffer *mistakes)
 
 /* The path that a reference stands for. Errors: ERR_IO (logged), ERR_NOMEM. */
 static int
-secret_path(const char *value, struct buffer *path)
+secret_path(const char *name, const char *value, struct buffer *path)
 {
 	const char *directory;
 	int err;
@@ -85,9 +86,9 @@ secret_path(const char *value, struct buffer *path)
 		directory = getenv("CREDENTIALS_DIRECTORY");
 		if (directory == NULL) {
 			log_error(LOG_LIFECYCLE,
-			    "%s: systemd gives no credentials to this process "
+			    "%s: %s: systemd gives no credentials to this process "
 			    "(CREDENTIALS_DIRECTORY is not set)",
-			    value);
+			    name, value);
 			return ERR_IO;
 		}
 		err = buffer_printf(
@@ -96,8 +97,48 @@ secret_path(const char *value, struct buffer *path)
 	return err != 0 ? err : buffer_append(path, "", 1);
 }
 
+/* Was the file met before in this process? Notes it; forgets nothing but counts to 64. */
+static bool
+is_known(const struct stat *st)
+{
+	static struct {
+		dev_t device;
+		ino_t inode;
+	} known[64];
+	static size_t count;
+
+	for (size_t i = 0; i < count; i++) {
+		if (known[i].device == st->st_dev && known[i].inode == st->st_ino)
+			return true;
+	}
+	if (count < sizeof(known) / sizeof(known[0])) {
+		known[count].device = st->st_dev;
+		known[count].inode = st->st_ino;
+		count++;
+	}
+	return false;
+}
+
+void
+settings_warn_readable(const char *path)
+{
+	struct stat st;
+
+	/* One that is missing is noticed by who opens it. */
+	if (stat(path, &st) != 0 || (st.st_mode & (S_IROTH | S_IWOTH)) == 0 ||
+	    is_known(&st))
+		return;
+	if ((st.st_mode & S_IROTH) != 0)
+		log_warning(LOG_LIFECYCLE,
+		    "%s can be read by every user of this machine: chmod o-rwx", path);
+	else
+		log_warning(LOG_LIFECYCLE,
+		    "%s can be changed by every user of this machine: chmod o-rwx",
+		    path);
+}
+
 int
-settings_secret(const char *value, char **out)
+settings_secret(const char *name, const char *value, char **out)
 {
 	struct buffer path = {0};
 	struct buffer text = {0};
@@ -108,13 +149,13 @@ settings_secret(const char *value, char **out)
 		secret = strdup(value);
 		goto done;
 	}
-	err = secret_path(value, &path);
+	err = secret_path(name, value, &path);
 	if (err != 0)
 		goto done;
 	err = read_file((const char *)path.data, LARGEST_SECRET, &text);
 	if (err == ERR_IO || err == ERR_TOOLARGE) {
-		log_error(LOG_LIFECYCLE, "the secret in %s cannot be read: %s",
-		    (const char *)path.data,
+		log_error(LOG_LIFECYCLE, "%s: the secret in %s cannot be read: %s",
+		    name, (const char *)path.data,
 		    err == ERR_IO ? strerror(errno) : "the file is too large");
 		err = ERR_IO;
 	}
@@ -122,6 +163,7 @@ settings_secret(const char *value, char **out)
 		err = buffer_append(&text, "", 1);
 	if (err != 0)
 		goto done;
+	settings_warn_readable((const char *)path.data);
 	/* The first line: editors end a file with a line feed. */
 	((char *)text.data)[strcspn((const char *)text.data, "\r\n")] = '\0';
 	secret = strdup((const char *)text.data);

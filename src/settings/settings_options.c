@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The options: names, kinds, ranges and defaults, the one list of them. What is
- * listed in etc/tidegate.conf is held to it by a test.
+ * The options: names, kinds, ranges and defaults, the one list of them, by which
+ * settings begin and are freed. What is listed in etc/tidegate.conf is held to it by a
+ * test.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +63,15 @@ static const struct option_choice compression_words[] = {
 static const struct option_choice envelope_words[] = {
     {.word = "tbmq", .value = SETTINGS_ENVELOPE_TBMQ},
     {.word = "none", .value = SETTINGS_ENVELOPE_NONE},
-    {.word = "cloudevents", .is_later = true},
-    {.word = "cloudevents_binary", .is_later = true},
+    {.word = "cloudevents", .value = SETTINGS_ENVELOPE_CLOUDEVENTS},
+    {.word = "cloudevents_binary", .value = SETTINGS_ENVELOPE_CLOUDEVENTS_BINARY},
+    {.word = NULL},
+};
+
+static const struct option_choice payload_words[] = {
+    {.word = "base64", .value = SETTINGS_PAYLOAD_BASE64},
+    {.word = "text", .value = SETTINGS_PAYLOAD_TEXT},
+    {.word = "json", .value = SETTINGS_PAYLOAD_JSON},
     {.word = NULL},
 };
 
@@ -75,8 +83,15 @@ static const struct option_choice timestamp_words[] = {
 };
 
 static const struct option_choice on_reject_words[] = {
-    {.word = "hold"},
-    {.word = "bury", .is_later = true},
+    {.word = "hold", .value = SETTINGS_REJECT_HOLD},
+    {.word = "bury", .value = SETTINGS_REJECT_BURY},
+    {.word = NULL},
+};
+
+static const struct option_choice gap_words[] = {
+    {.word = "status"},
+    {.word = "topic", .is_later = true},
+    {.word = "none", .is_later = true},
     {.word = NULL},
 };
 
@@ -96,6 +111,19 @@ static const struct option_choice format_words[] = {
 
 #define AT(group, member) offsetof(struct settings_##group, member)
 
+_Static_assert(AT(tls, is_on) == 0, "see settings_option.is_switch");
+
+static const struct settings_option tls_options[] = {
+    {"ca_file", OPTION_TEXT, AT(tls, ca_file), .check = settings_check_path},
+    {"ca_path", OPTION_TEXT, AT(tls, ca_path), .check = settings_check_path},
+    {"cert_file", OPTION_TEXT, AT(tls, cert_file), .check = settings_check_path},
+    {"key_file", OPTION_TEXT, AT(tls, key_file), .check = settings_check_path},
+    {"key_password", OPTION_TEXT, AT(tls, key_password), .check = settings_check_secret,
+	.is_secret = true},
+    {"insecure", OPTION_BOOL, AT(tls, insecure), .number = false},
+    {.key = NULL},
+};
+
 static const struct settings_option mqtt_options[] = {
     {"host", OPTION_TEXT, AT(mqtt, host), .text = "localhost",
 	.check = settings_check_host},
@@ -112,13 +140,13 @@ static const struct settings_option mqtt_options[] = {
     {"qos", OPTION_INT, AT(mqtt, qos), 0, 1, .number = 1},
     {"receive_maximum", OPTION_INT, AT(mqtt, receive_maximum), 1, 65535,
 	.number = 10000},
-    {.key = "tls", .kind = OPTION_LATER},
+    {"tls", OPTION_GROUP, AT(mqtt, tls), .members = tls_options, .is_switch = true},
     {.key = NULL},
 };
 
 static const struct settings_option journal_options[] = {
     {"directory", OPTION_TEXT, AT(journal, directory),
-	.text = LOCALSTATEDIR "/lib/tidegate", .check = settings_check_directory},
+	.text = LOCALSTATEDIR "/lib/tidegate", .check = settings_check_path},
     {"max_bytes", OPTION_SIZE, AT(journal, max_bytes), MIB, LARGEST_JOURNAL,
 	.number = DEFAULT_MAX_BYTES},
     {"dead_max_bytes", OPTION_SIZE, AT(journal, dead_max_bytes), 64 * KIB,
@@ -136,14 +164,16 @@ static const struct settings_option journal_options[] = {
     {.key = NULL},
 };
 
+static const char *const position_topics[] = {"tidegate.positions", NULL};
+
 static const struct settings_option kafka_options[] = {
     {"bootstrap_servers", OPTION_TEXT, AT(kafka, bootstrap_servers),
 	.text = "localhost:9092", .check = settings_check_servers},
     {"client_id_prefix", OPTION_TEXT, AT(kafka, client_id_prefix), .text = "tidegate",
 	.check = settings_check_name},
     {"delivery", OPTION_CHOICE, OPTION_UNSTORED, .choices = delivery_words},
-    {.key = "transactional_id", .kind = OPTION_LATER},
-    {.key = "position_topic", .kind = OPTION_LATER},
+    {.key = "transactional_id", .kind = OPTION_LATER, .names_gateway = true},
+    {.key = "position_topic", .kind = OPTION_LATER, .words_now = position_topics},
     {"acks", OPTION_WORD, AT(kafka, acks), .text = "all", .choices = acks_words},
     {"compression", OPTION_WORD, AT(kafka, compression), .text = "zstd",
 	.choices = compression_words},
@@ -152,29 +182,51 @@ static const struct settings_option kafka_options[] = {
     {"linger_ms", OPTION_LONG, AT(kafka, linger_ms), 0, 900000, .number = -1},
     {"buffer_max_bytes", OPTION_SIZE, AT(kafka, buffer_max_bytes), 64 * KIB,
 	LARGEST_MEMORY, .number = 8 * MIB},
-    {"retries", OPTION_INT, OPTION_UNSTORED, -1, -1, .later_max = INT32_MAX,
-	.number = -1},
+    {"retries", OPTION_INT, AT(kafka, retries), -1, INT32_MAX, .number = -1,
+	.why_not_zero =
+	    "is not allowed: these are the rejections (never outages) after "
+	    "which a record is buried where the route says on_reject = "
+	    "\"bury\": -1 for never, else at least 1"},
     {"shutdown_ms", OPTION_INT, AT(kafka, shutdown_ms), 0, 600000, .number = 5000},
     {.key = "properties", .kind = OPTION_PROPERTIES},
+    {.key = NULL},
+};
+
+/* Pairs. More is said about their names once the envelope is known. */
+static const struct settings_option header_options[] = {
+    {"name", OPTION_TEXT, AT(pair, name), .check = settings_check_header_name,
+	.is_required = true},
+    {"value", OPTION_TEXT, AT(pair, value), .check = settings_check_template,
+	.is_required = true},
+    {.key = NULL},
+};
+
+static const struct settings_option metadata_options[] = {
+    {"name", OPTION_TEXT, AT(pair, name), .check = settings_check_metadata_name,
+	.is_required = true},
+    {"value", OPTION_TEXT, AT(pair, value), .check = settings_check_template,
+	.is_required = true},
     {.key = NULL},
 };
 
 static const struct settings_option route_options[] = {
     {"name", OPTION_TEXT, AT(route, name), .check = settings_check_name,
 	.is_required = true},
-    {.key = "enabled", .kind = OPTION_LATER},
+    {"enabled", OPTION_BOOL, AT(route, enabled), .number = true},
     {"topic_filters", OPTION_FILTERS, .is_required = true},
     {"topic", OPTION_TEXT, AT(route, topic), .check = settings_check_topic,
 	.is_required = true},
     {"key", OPTION_TEXT, AT(route, key), .text = "${topic}",
-	.check = settings_check_key},
+	.check = settings_check_template},
     {"envelope", OPTION_CHOICE, AT(route, envelope), .number = SETTINGS_ENVELOPE_TBMQ,
 	.choices = envelope_words},
     {.key = "send_only_payload", .kind = OPTION_PAYLOAD},
-    {.key = "payload_format", .kind = OPTION_LATER},
-    {.key = "client_id", .kind = OPTION_LATER},
-    {.key = "headers", .kind = OPTION_LATER},
-    {.key = "metadata", .kind = OPTION_LATER},
+    {"payload_format", OPTION_CHOICE, AT(route, payload_format),
+	.number = SETTINGS_PAYLOAD_BASE64, .choices = payload_words},
+    {"client_id", OPTION_TEXT, AT(route, client_id), .text = "${user:client-id}",
+	.check = settings_check_template},
+    {.key = "headers", .kind = OPTION_HEADERS, .members = header_options},
+    {.key = "metadata", .kind = OPTION_METADATA, .members = metadata_options},
     {"provenance", OPTION_BOOL, AT(route, provenance), .number = true},
     {"mqtt_headers", OPTION_BOOL, AT(route, mqtt_headers), .number = false},
     {"user_properties", OPTION_BOOL, AT(route, user_properties), .number = true},
@@ -182,8 +234,27 @@ static const struct settings_option route_options[] = {
 	.number = SETTINGS_TIMESTAMP_AUTO, .choices = timestamp_words},
     {"timestamp_max_age_s", OPTION_LONG, AT(route, timestamp_max_age_s), 1, INT32_MAX,
 	.number = 86400},
-    {"on_reject", OPTION_CHOICE, OPTION_UNSTORED, .choices = on_reject_words},
-    {.key = "gap_records", .kind = OPTION_LATER},
+    {"on_reject", OPTION_CHOICE, AT(route, on_reject), .number = SETTINGS_REJECT_HOLD,
+	.choices = on_reject_words},
+    {"gap_records", OPTION_CHOICE, OPTION_UNSTORED, .choices = gap_words},
+    {.key = NULL},
+};
+
+static const struct settings_option status_options[] = {
+    {"kafka_topic", OPTION_TEXT, AT(status, kafka_topic),
+	.check = settings_check_static_topic, .may_be_empty = true},
+    {"mqtt_topic", OPTION_TEXT, AT(status, mqtt_topic),
+	.check = settings_check_mqtt_topic, .may_be_empty = true},
+    {"interval_s", OPTION_INT, AT(status, interval_s), 1, 31536000, .number = 300},
+    {.key = NULL},
+};
+
+static const char *const listen_addresses[] = {"127.0.0.1:9464", "", NULL};
+
+static const struct settings_option monitor_options[] = {
+    {.key = "listen", .kind = OPTION_LATER, .words_now = listen_addresses},
+    {"statistics_s", OPTION_INT, AT(monitor, statistics_s), 1, 31536000,
+	.number = 3600},
     {.key = NULL},
 };
 
@@ -203,8 +274,10 @@ const struct settings_option settings_options[] = {
 	.members = journal_options},
     {"kafka", OPTION_GROUP, offsetof(struct settings, kafka), .members = kafka_options},
     {"routes", OPTION_ROUTES, .members = route_options, .is_required = true},
-    {.key = "status", .kind = OPTION_LATER},
-    {.key = "monitor", .kind = OPTION_LATER},
+    {"status", OPTION_GROUP, offsetof(struct settings, status),
+	.members = status_options},
+    {"monitor", OPTION_GROUP, offsetof(struct settings, monitor),
+	.members = monitor_options},
     {"log", OPTION_GROUP, offsetof(struct settings, log), .members = log_options},
     {.key = NULL},
 };
@@ -217,52 +290,6 @@ settings_option_find(const struct settings_option table[], const char *key)
 			return o;
 	}
 	return NULL;
-}
-
-/* Edits that make one name of the other: letters put in, left out, replaced. */
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[32];
-	size_t length = strlen(b);
-
-	if (length >= sizeof(row) / sizeof(row[0]))
-		return SIZE_MAX;
-	for (size_t k = 0; k <= length; k++)
-		row[k] = k;
-	for (size_t i = 1; a[i - 1] != '\0'; i++) {
-		size_t corner = row[0];
-
-		row[0] = i;
-		for (size_t k = 1; k <= length; k++) {
-			size_t best = corner + (a[i - 1] != b[k - 1]);
-
-			corner = row[k];
-			if (row[k] + 1 < best)
-				best = row[k] + 1;
-			if (row[k - 1] + 1 < best)
-				best = row[k - 1] + 1;
-			row[k] = best;
-		}
-	}
-	return row[length];
-}
-
-const char *
-settings_option_nearest(const struct settings_option table[], const char *key)
-{
-	size_t nearest = strlen(key) / 3 + 2;
-	const char *result = NULL;
-
-	for (const struct settings_option *o = table; o->key != NULL; o++) {
-		size_t edits = distance(key, o->key);
-
-		if (edits < nearest) {
-			nearest = edits;
-			result = o->key;
-		}
-	}
-	return result;
 }
 
 static int
@@ -299,6 +326,8 @@ one_default(const struct settings_option *o, void *at)
 		return settings_option_defaults(o->members, at);
 	case OPTION_FILTERS:
 	case OPTION_PROPERTIES:
+	case OPTION_HEADERS:
+	case OPTION_METADATA:
 	case OPTION_ROUTES:
 	case OPTION_PAYLOAD:
 	case OPTION_LATER:
@@ -331,4 +360,46 @@ settings_option_free(const struct settings_option table[], void *base)
 		else if (o->kind == OPTION_GROUP)
 			settings_option_free(o->members, (char *)base + o->offset);
 	}
+}
+
+static void
+free_pairs(struct settings_pair *pairs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free(pairs[i].name);
+		free(pairs[i].value);
+	}
+	free(pairs);
+}
+
+static void
+free_route(struct settings_route *route)
+{
+	const struct settings_option *o =
+	    settings_option_find(settings_options, "routes");
+
+	for (size_t i = 0; i < route->topic_filter_count; i++)
+		free(route->topic_filters[i]);
+	free(route->topic_filters);
+	free_pairs(route->headers, route->header_count);
+	free_pairs(route->metadata, route->metadata_count);
+	settings_option_free(o->members, route);
+}
+
+void
+settings_free(struct settings *s)
+{
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < s->route_count; i++)
+		free_route(&s->routes[i]);
+	free(s->routes);
+	for (size_t i = 0; i < s->kafka.property_count; i++) {
+		free(s->kafka.properties[i].name);
+		free(s->kafka.properties[i].value);
+	}
+	free(s->kafka.properties);
+	settings_option_free(settings_options, s);
+	free(s->name);
+	free(s);
 }

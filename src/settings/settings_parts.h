@@ -46,10 +46,12 @@ enum option_kind {
 	OPTION_EXPIRY,     /* uint32_t; UINT32_MAX: never */
 	OPTION_FILTERS,    /* a route's topic_filters */
 	OPTION_PROPERTIES, /* kafka.properties */
+	OPTION_HEADERS,    /* a route's headers; members, for each */
+	OPTION_METADATA,   /* a route's metadata; the same */
 	OPTION_GROUP,      /* members */
 	OPTION_ROUTES,     /* members, for each route */
 	OPTION_PAYLOAD,    /* send_only_payload, another name for an envelope */
-	OPTION_LATER,      /* known, but not in this version */
+	OPTION_LATER,      /* known, but not in this version, see words_now */
 };
 
 struct option_choice {
@@ -64,17 +66,25 @@ struct option_choice {
 struct settings_option {
 	const char *key; /* NULL ends the table */
 	enum option_kind kind;
-	size_t offset; /* in the group's struct; of a group, in struct settings */
+	size_t offset; /* in the struct of the group around it */
 	int64_t min, max;
-	int64_t later_max; /* numbers above max up to here come with a later version */
-	int64_t number;    /* default of everything that is not text */
-	const char *text;  /* default of text and words; NULL: none */
+	int64_t number;   /* default of everything that is not text */
+	const char *text; /* default of text and words; NULL: none */
 	const struct option_choice *choices;
 	const struct settings_option *members;
 	/* NULL if text will do, else why not: words that go behind the text. */
 	const char *(*check)(const char *text);
+	/* Where 0 lies within the range and is not allowed all the same: why. */
+	const char *why_not_zero;
+	/* OPTION_LATER: what may be said, as it changes nothing; ends with NULL. */
+	const char *const *words_now;
+	bool names_gateway; /* also "tidegate-" and the gateway id */
 	bool is_required;
 	bool is_secret;
+	/* Empty text stands for none, and is kept as NULL. */
+	bool may_be_empty;
+	/* A group that switches something on: its struct begins with the bool for it. */
+	bool is_switch;
 };
 
 /* The whole configuration. */
@@ -90,17 +100,39 @@ int settings_option_defaults(const struct settings_option table[], void *base);
 /* Free what the options of a group own. */
 void settings_option_free(const struct settings_option table[], void *base);
 
-/* The known name that is nearest to a mistyped one, or NULL where none is near. */
-const char *settings_option_nearest(
+/* ---- names that are not ours ---- */
+
+/* What other programs call an option of a table, or NULL where none is called so. */
+const char *settings_name_other(const struct settings_option table[], const char *key);
+
+/* The same, else the option that is nearest to a mistyped name. */
+const char *settings_name_nearest(
     const struct settings_option table[], const char *key);
+
+/* Where an option of ThingsBoard TBMQ's Kafka integration is found here, or NULL. */
+const char *settings_name_of_tbmq(const char *key);
+
+/* Does it look like what kafka.properties have for TLS and SASL? */
+bool settings_name_is_security(const char *key);
+
+/* librdkafka's proper name for a property: several have two. */
+const char *settings_name_of_property(const char *name);
 
 /* ---- reading ---- */
 
 struct settings_reader {
 	struct settings_mistakes mistakes;
 	struct settings *settings;
-	char prefix[64]; /* of the names in mistakes: "mqtt.", "routes[0]." */
+	void *scope;          /* libconfig's: where settings_line() looks */
+	const char *own_name; /* what the option that names_gateway says; borrowed */
+	char prefix[96];      /* of the names in mistakes: "mqtt.", "routes[0]." */
 };
+
+/*
+ * The line of an option, by the path to it within the file ("mqtt.port") or, for
+ * settings_check_route(), within the route; 0 where it is not given.
+ */
+int settings_line(const struct settings_reader *r, const char *path);
 
 /* One value of the file, as libconfig read it. Borrowed from there. */
 struct settings_value {
@@ -127,10 +159,20 @@ void settings_take_filter(struct settings_reader *r, const struct settings_optio
 void settings_take_property(struct settings_reader *r, const struct settings_option *o,
     const struct settings_value *v, struct settings_kafka *k);
 
+/* Fill in what depends on other options, when the whole file has been read. */
+void settings_complete(struct settings_reader *r);
+
+/* Report what no option can say alone: of the file, of the route that was read last. */
+void settings_check_together(struct settings_reader *r);
+void settings_check_route(struct settings_reader *r);
+
 /* ---- values ---- */
 
 /* "64 KiB" -> 65536. Returns NULL, or why not. */
 const char *settings_size_parse(const char *text, uint64_t *bytes);
+
+/* "4 GB" -> "4 GiB". Returns false where the unit is another one, or the number none. */
+bool settings_size_meant(const char *text, char meant[32]);
 
 /* The reverse, with the largest unit that divides it. */
 void settings_size_format(uint64_t bytes, char text[32]);
@@ -141,10 +183,17 @@ const char *settings_check_name(const char *text);
 const char *settings_check_mqtt_string(const char *text);
 const char *settings_check_host(const char *text);
 const char *settings_check_servers(const char *text);
-const char *settings_check_directory(const char *text);
 const char *settings_check_secret(const char *text);
+const char *settings_check_path(const char *text);
+const char *settings_check_template(const char *text);
 const char *settings_check_topic(const char *text);
-const char *settings_check_key(const char *text);
+const char *settings_check_static_topic(const char *text);
+const char *settings_check_mqtt_topic(const char *text);
+const char *settings_check_header_name(const char *text);
+const char *settings_check_metadata_name(const char *text);
+
+/* The same for metadata that become attributes of a CloudEvent. */
+const char *settings_check_attribute(const char *text);
 
 /* Would showing the value of this one of kafka.properties give a secret away? */
 bool settings_property_is_secret(const char *name);

@@ -15,8 +15,12 @@ struct printer {
 	struct buffer *out;
 	bool shows_secrets;
 	int err;
-	const char *indent;
+	const char *indent; /* end of tabs[] less what stands in front of a line */
 };
+
+static const char tabs[] = "\t\t\t\t";
+
+#define NO_INDENT (tabs + sizeof(tabs) - 1)
 
 #define PRINT(p, ...)                                                    \
 	do {                                                             \
@@ -68,10 +72,13 @@ print_size(struct printer *p, uint64_t bytes)
 static void
 print_value(struct printer *p, const struct settings_option *o, const void *at)
 {
+	const char *text;
+
 	switch (o->kind) {
 	case OPTION_TEXT:
 	case OPTION_WORD:
-		print_text(p, masked(p, o->is_secret, *(char *const *)at), "");
+		text = *(char *const *)at;
+		print_text(p, text == NULL ? "" : masked(p, o->is_secret, text), "");
 		break;
 	case OPTION_CHOICE:
 		print_text(p,
@@ -97,6 +104,8 @@ print_value(struct printer *p, const struct settings_option *o, const void *at)
 		break;
 	case OPTION_FILTERS:
 	case OPTION_PROPERTIES:
+	case OPTION_HEADERS:
+	case OPTION_METADATA:
 	case OPTION_GROUP:
 	case OPTION_ROUTES:
 	case OPTION_PAYLOAD:
@@ -139,6 +148,20 @@ print_properties(struct printer *p, const struct settings_kafka *k)
 	    k->property_count > 0 ? p->indent : "");
 }
 
+static void
+print_pairs(struct printer *p, const struct settings_pair *pairs, size_t count)
+{
+	PRINT(p, "(");
+	for (size_t i = 0; i < count; i++) {
+		PRINT(p, "%s\n%s\t{ name = ", i > 0 ? "," : "", p->indent);
+		print_text(p, pairs[i].name, "");
+		PRINT(p, "; value = ");
+		print_text(p, pairs[i].value, "");
+		PRINT(p, "; }");
+	}
+	PRINT(p, "%s%s)", count > 0 ? "\n" : " ", count > 0 ? p->indent : "");
+}
+
 /* Has the option no value, because it is not given and has no default of ours? */
 static bool
 is_absent(const struct settings_option *o, const void *at)
@@ -146,20 +169,28 @@ is_absent(const struct settings_option *o, const void *at)
 	switch (o->kind) {
 	case OPTION_TEXT:
 	case OPTION_WORD:
-		return *(char *const *)at == NULL;
+		return *(char *const *)at == NULL && !o->may_be_empty;
 	case OPTION_LONG:
 	case OPTION_SIZE:
 		return *(const int64_t *)at == -1;
+	case OPTION_GROUP: /* is_on is the first member */
+		return o->is_switch && !*(const bool *)at;
 	default:
 		return false;
 	}
 }
+
+static void print_group(
+    struct printer *p, const struct settings_option *o, const void *base);
+static void print_routes(
+    struct printer *p, const struct settings_option *o, const struct settings *s);
 
 static void
 print_option(struct printer *p, const struct settings_option *o, const void *base)
 {
 	const void *at =
 	    o->offset == OPTION_UNSTORED ? NULL : (const char *)base + o->offset;
+	const struct settings_route *route = base;
 
 	if (o->kind == OPTION_PAYLOAD || o->kind == OPTION_LATER)
 		return;
@@ -172,56 +203,55 @@ print_option(struct printer *p, const struct settings_option *o, const void *bas
 		print_filters(p, base);
 	else if (o->kind == OPTION_PROPERTIES)
 		print_properties(p, base);
+	else if (o->kind == OPTION_HEADERS)
+		print_pairs(p, route->headers, route->header_count);
+	else if (o->kind == OPTION_METADATA)
+		print_pairs(p, route->metadata, route->metadata_count);
+	else if (o->kind == OPTION_GROUP)
+		print_group(p, o, at);
+	else if (o->kind == OPTION_ROUTES)
+		print_routes(p, o, base);
 	else
 		print_value(p, o, at);
 	PRINT(p, ";\n");
 }
 
 static void
-print_members(struct printer *p, const struct settings_option *o, const void *base,
-    const char *indent)
+print_group(struct printer *p, const struct settings_option *o, const void *base)
 {
-	const char *outer = p->indent;
-
-	p->indent = indent;
+	PRINT(p, "{\n");
+	p->indent--;
 	for (const struct settings_option *m = o->members; m->key != NULL; m++)
 		print_option(p, m, base);
-	p->indent = outer;
+	p->indent++;
+	PRINT(p, "%s}", p->indent);
 }
 
 static void
 print_routes(
     struct printer *p, const struct settings_option *o, const struct settings *s)
 {
-	PRINT(p, "%s = (\n", o->key);
+	PRINT(p, "(\n");
+	p->indent--;
 	for (size_t i = 0; i < s->route_count; i++) {
-		PRINT(p, "\t{\n");
-		print_members(p, o, &s->routes[i], "\t\t");
-		PRINT(p, "\t}%s\n", i + 1 < s->route_count ? "," : "");
+		PRINT(p, "%s", p->indent);
+		print_group(p, o, &s->routes[i]);
+		PRINT(p, "%s\n", i + 1 < s->route_count ? "," : "");
 	}
-	PRINT(p, ");\n");
+	p->indent++;
+	PRINT(p, ")");
 }
 
 static void
 print_part(struct printer *p, const struct settings *s, const char *key)
 {
-	const struct settings_option *o = settings_option_find(settings_options, key);
-
-	if (o->kind == OPTION_GROUP) {
-		PRINT(p, "%s = {\n", o->key);
-		print_members(p, o, (const char *)s + o->offset, "\t");
-		PRINT(p, "};\n");
-	} else if (o->kind == OPTION_ROUTES) {
-		print_routes(p, o, s);
-	} else {
-		print_option(p, o, s);
-	}
+	print_option(p, settings_option_find(settings_options, key), s);
 }
 
 int
 settings_print(const struct settings *s, struct buffer *out)
 {
-	struct printer p = {.out = out, .indent = ""};
+	struct printer p = {.out = out, .indent = NO_INDENT};
 
 	for (const struct settings_option *o = settings_options; o->key != NULL; o++)
 		print_part(&p, s, o->key);
@@ -243,6 +273,8 @@ print_for_ingest(struct printer *p, const struct settings *s)
 	print_part(p, s, "gateway_id");
 	print_part(p, s, "mqtt");
 	print_part(p, s, "journal");
+	print_part(p, s, "status");
+	print_part(p, s, "monitor");
 	print_part(p, s, "log");
 	for (size_t i = 0; i < s->route_count; i++) {
 		print_filters(p, &s->routes[i]);
@@ -258,6 +290,8 @@ print_for_forward(struct printer *p, const struct settings *s)
 	print_part(p, s, "journal");
 	print_part(p, s, "kafka");
 	print_part(p, s, "routes");
+	print_part(p, s, "status");
+	print_part(p, s, "monitor");
 	print_part(p, s, "log");
 }
 
@@ -268,8 +302,10 @@ differ(const struct settings *a, const struct settings *b,
 {
 	struct buffer text_a = {0};
 	struct buffer text_b = {0};
-	struct printer p_a = {.out = &text_a, .indent = "", .shows_secrets = true};
-	struct printer p_b = {.out = &text_b, .indent = "", .shows_secrets = true};
+	struct printer p_a = {
+	    .out = &text_a, .indent = NO_INDENT, .shows_secrets = true};
+	struct printer p_b = {
+	    .out = &text_b, .indent = NO_INDENT, .shows_secrets = true};
 	bool result;
 
 	print(&p_a, a);
@@ -283,8 +319,12 @@ differ(const struct settings *a, const struct settings *b,
 bool
 settings_differ_for_ingest(const struct settings *a, const struct settings *b)
 {
+	const struct settings_tls *tls = &b->mqtt.tls;
+
 	/* What a file holds may have changed although its name has not. */
 	if (b->mqtt.password != NULL && settings_secret_is_reference(b->mqtt.password))
+		return true;
+	if (tls->ca_file != NULL || tls->ca_path != NULL || tls->key_file != NULL)
 		return true;
 	return differ(a, b, print_for_ingest);
 }
@@ -297,7 +337,8 @@ settings_differ_for_forward(const struct settings *a, const struct settings *b)
 
 		/* The same, with keys and certificates. */
 		if (settings_secret_is_reference(p->value) ||
-		    strstr(p->name, ".location") != NULL)
+		    strstr(p->name, ".location") != NULL ||
+		    strstr(p->name, ".keytab") != NULL)
 			return true;
 	}
 	return differ(a, b, print_for_forward);

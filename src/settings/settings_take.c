@@ -117,6 +117,11 @@ take_text(struct settings_reader *r, const struct settings_option *o,
 	}
 	if (!is_presentable(r, o, v))
 		return;
+	if (o->may_be_empty && *v->text == '\0') {
+		free(*out);
+		*out = NULL;
+		return;
+	}
 	why = o->check == NULL ? NULL : o->check(v->text);
 	if (why != NULL)
 		text_mistake(r, o, v, why);
@@ -193,9 +198,8 @@ take_number(struct settings_reader *r, const struct settings_option *o,
 		settings_type_mistake(r, v, o->key, "a whole number without quotes");
 		return false;
 	}
-	if (v->number > o->max && v->number <= o->later_max) {
-		settings_value_mistake(r, v->line, o->key,
-		    "%" PRId64 " is not available in this version", v->number);
+	if (v->number == 0 && o->why_not_zero != NULL) {
+		settings_value_mistake(r, v->line, o->key, "0 %s", o->why_not_zero);
 		return false;
 	}
 	if (v->number < o->min || v->number > o->max) {
@@ -224,6 +228,11 @@ take_size(struct settings_reader *r, const struct settings_option *o,
 	}
 	if (!is_presentable(r, o, v))
 		return;
+	if (settings_size_meant(v->text, low)) {
+		settings_value_mistake(
+		    r, v->line, o->key, "\"%.40s\": write \"%s\"", v->text, low);
+		return;
+	}
 	why = settings_size_parse(v->text, &bytes);
 	if (why != NULL) {
 		text_mistake(r, o, v, why);
@@ -295,6 +304,8 @@ settings_take(struct settings_reader *r, const struct settings_option *o,
 		break;
 	case OPTION_FILTERS:
 	case OPTION_PROPERTIES:
+	case OPTION_HEADERS:
+	case OPTION_METADATA:
 	case OPTION_GROUP:
 	case OPTION_ROUTES:
 	case OPTION_PAYLOAD:
@@ -345,19 +356,44 @@ split_property(char *text, char **name, char **value)
 
 /* Which names there are and which may be set is for kafka_sink_check() to say. */
 static const char *
-why_not_property(const struct settings_kafka *k, const char *name, const char *value)
+why_not_property(const char *name, const char *value)
 {
 	const char *why = NULL;
 
 	if (*name == '\0')
 		why = "has no name in front of \"=\"";
+	else if (*value == '\0')
+		why = "has no value";
 	else if (settings_secret_is_reference(value))
 		why = settings_check_secret(value);
-	for (size_t i = 0; i < k->property_count && why == NULL; i++) {
-		if (strcmp(k->properties[i].name, name) == 0)
-			why = "is given twice";
-	}
 	return why;
+}
+
+/* Report that a property was given already, also under its other name; or return false. */
+static bool
+is_repeated(struct settings_reader *r, const struct settings_option *o,
+    const struct settings_value *v, const char *name)
+{
+	const struct settings_kafka *k = &r->settings->kafka;
+	const char *proper = settings_name_of_property(name);
+
+	for (size_t i = 0; i < k->property_count; i++) {
+		const struct settings_property *p = &k->properties[i];
+
+		if (strcmp(settings_name_of_property(p->name), proper) != 0)
+			continue;
+		if (strcmp(p->name, name) == 0)
+			settings_value_mistake(r, v->line, o->key,
+			    "\"%.100s\" is given twice: on line %d already", name,
+			    p->line);
+		else
+			settings_value_mistake(r, v->line, o->key,
+			    "\"%.100s\" is another name of \"%.100s\", which is given "
+			    "on line %d already",
+			    name, p->name, p->line);
+		return true;
+	}
+	return false;
 }
 
 void
@@ -382,11 +418,13 @@ settings_take_property(struct settings_reader *r, const struct settings_option *
 		    r, v->line, o->key, "an entry must be \"name=value\"");
 		goto done;
 	}
-	why = why_not_property(k, name, value);
+	why = why_not_property(name, value);
 	if (why != NULL) {
 		settings_value_mistake(r, v->line, o->key, "\"%.100s\" %s", name, why);
 		goto done;
 	}
+	if (is_repeated(r, o, v, name))
+		goto done;
 	/* Counted even if memory runs out now, so that it is freed. */
 	p->name = copy_text(r, name);
 	p->value = copy_text(r, value);

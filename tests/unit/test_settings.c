@@ -7,12 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "../lib/parsing.h"
-#include "../lib/tmpdir.h"
 #include "err.h"
 #include "settings.h"
 #include "settings/settings_parts.h"
@@ -33,7 +31,6 @@ static void
 defaults_are_those_of_the_interface(void **state)
 {
 	struct settings *s = parse_good(ID ROUTES);
-	const struct settings_route *r = &s->routes[0];
 
 	(void)state;
 	assert_string_equal(s->name, "F");
@@ -48,6 +45,9 @@ defaults_are_those_of_the_interface(void **state)
 	assert_int_equal(s->mqtt.session_expiry_s, UINT32_MAX);
 	assert_int_equal(s->mqtt.qos, 1);
 	assert_int_equal(s->mqtt.receive_maximum, 10000);
+	assert_false(s->mqtt.tls.is_on);
+	assert_null(s->mqtt.tls.ca_file);
+	assert_false(s->mqtt.tls.insecure);
 	assert_string_equal(s->journal.directory, LOCALSTATEDIR "/lib/tidegate");
 	assert_int_equal(s->journal.max_bytes,
 	    sizeof(void *) > 4 ? (uint64_t)4 << 30 : (uint64_t)1 << 30);
@@ -64,10 +64,28 @@ defaults_are_those_of_the_interface(void **state)
 	assert_true(s->kafka.batch_size_bytes == -1);
 	assert_true(s->kafka.linger_ms == -1);
 	assert_int_equal(s->kafka.buffer_max_bytes, 8 << 20);
+	assert_int_equal(s->kafka.retries, -1);
 	assert_int_equal(s->kafka.shutdown_ms, 5000);
 	assert_int_equal(s->kafka.property_count, 0);
 	assert_int_equal(s->route_count, 1);
+	assert_null(s->status.kafka_topic);
+	assert_null(s->status.mqtt_topic);
+	assert_int_equal(s->status.interval_s, 300);
+	assert_int_equal(s->monitor.statistics_s, 3600);
+	assert_int_equal(s->log.level, LOG_LEVEL_INFO);
+	assert_int_equal(s->log.format, LOG_FORMAT_TEXT);
+	settings_free(s);
+}
+
+static void
+defaults_of_a_route_are_those_of_the_interface(void **state)
+{
+	struct settings *s = parse_good(ID ROUTES);
+	const struct settings_route *r = &s->routes[0];
+
+	(void)state;
 	assert_string_equal(r->name, "r");
+	assert_true(r->enabled);
 	assert_int_equal(r->topic_filter_count, 1);
 	assert_string_equal(r->topic_filters[0], "a/#");
 	assert_string_equal(r->topic, "t");
@@ -77,9 +95,12 @@ defaults_are_those_of_the_interface(void **state)
 	assert_true(r->user_properties);
 	assert_false(r->mqtt_headers);
 	assert_int_equal(r->timestamp, SETTINGS_TIMESTAMP_AUTO);
+	assert_int_equal(r->payload_format, SETTINGS_PAYLOAD_BASE64);
+	assert_string_equal(r->client_id, "${user:client-id}");
+	assert_int_equal(r->header_count, 0);
+	assert_int_equal(r->metadata_count, 0);
 	assert_int_equal(r->timestamp_max_age_s, 86400);
-	assert_int_equal(s->log.level, LOG_LEVEL_INFO);
-	assert_int_equal(s->log.format, LOG_FORMAT_TEXT);
+	assert_int_equal(r->on_reject, SETTINGS_REJECT_HOLD);
 	settings_free(s);
 }
 
@@ -88,7 +109,10 @@ static const char every_option[] =
     "gateway_id = \"site-17.b_c\";\n"
     "mqtt = { host = \"::1\"; port = 8883; protocol = 4; client_id = \"käse\";\n"
     "  username = \"u\"; password = \"p\\\"w\\\\\"; keepalive_s = 5;\n"
-    "  session_expiry_s = 3600; qos = 0; receive_maximum = 65535; };\n"
+    "  session_expiry_s = 3600; qos = 0; receive_maximum = 65535;\n"
+    "  tls = { ca_file = \"/ca\"; ca_path = \"/certs\"; cert_file = \"/c\"; key_file = "
+    "\"/k\";\n"
+    "    key_password = \"kpw\"; insecure = true; }; };\n"
     "journal = { directory = \"/x y\"; max_bytes = \"1 MiB\"; dead_max_bytes = "
     "\"64K\";\n"
     "  on_full = \"block\"; preallocate = true; commit_max_messages = 1;\n"
@@ -97,17 +121,28 @@ static const char every_option[] =
     "kafka = { bootstrap_servers = \"a:1, b_2,[::1]:65535,[fe80::1]\";\n"
     "  client_id_prefix = \"x\"; delivery = \"at_least_once\"; acks = 1;\n"
     "  compression = \"lz4\"; batch_size_bytes = \"65537 B\"; linger_ms = 0x1388;\n"
-    "  buffer_max_bytes = \"3 MiB\"; retries = -1; shutdown_ms = 0;\n"
+    "  buffer_max_bytes = \"3 MiB\"; retries = 3; shutdown_ms = 0;\n"
     "  properties = ( \"security.protocol = SASL_SSL\", "
     "\"sasl.password=a=\\\"b\\\"\",\n"
-    "    \"ssl.key.password=file:/k\", \"debug=\" ); };\n"
+    "    \"ssl.key.password=file:/k\", \"debug=msg\" ); };\n"
     "routes = ( { name = \"one\"; topic_filters = [ \"#\", \"$share/g/a/+\" ];\n"
     "    topic = \"T.1_-\"; key = \"a$$${topic}b\"; envelope = \"none\";\n"
     "    send_only_payload = true; provenance = false; mqtt_headers = TRUE;\n"
     "    user_properties = False; timestamp = \"forwarded\"; timestamp_max_age_s = 1;\n"
-    "    on_reject = \"hold\"; },\n"
+    "    on_reject = \"bury\"; gap_records = \"status\"; enabled = false;\n"
+    "    headers = ( { name = \"site\"; value = \"berlin\"; },\n"
+    "      { name = \"line\"; value = \"${topic:2|none}\"; } ); },\n"
     "  { name = \"two\"; topic_filters = \"x\"; topic = \"t\"; key = \"\";\n"
-    "    send_only_payload = true; timestamp = \"received\"; } )\n"
+    "    send_only_payload = true; timestamp = \"received\"; },\n"
+    "  { name = \"three\"; topic_filters = \"y\"; topic = \"t.${topic:2}\";\n"
+    "    envelope = \"cloudevents\"; payload_format = \"json\";\n"
+    "    client_id = \"${topic:1}\"; metadata = { name = \"plant\"; value = \"7\"; }; "
+    "},\n"
+    "  { name = \"four\"; topic_filters = \"z\"; topic = \"t\";\n"
+    "    envelope = \"cloudevents_binary\"; } )\n"
+    "status = { kafka_topic = \"tidegate.status\"; mqtt_topic = \"tidegate/status\";\n"
+    "  interval_s = 1; };\n"
+    "monitor = { statistics_s = 60; };\n"
     "log : { level = \"debug\", format = \"json\" };\n";
 
 static void
@@ -143,13 +178,18 @@ every_option_is_taken(void **state)
 	assert_int_equal(s->kafka.batch_size_bytes, 65537);
 	assert_int_equal(s->kafka.linger_ms, 5000);
 	assert_int_equal(s->kafka.buffer_max_bytes, 3 << 20);
+	assert_int_equal(s->kafka.retries, 3);
 	assert_int_equal(s->kafka.shutdown_ms, 0);
 	assert_int_equal(s->kafka.property_count, 4);
 	assert_string_equal(s->kafka.properties[0].name, "security.protocol");
 	assert_string_equal(s->kafka.properties[0].value, "SASL_SSL");
-	assert_int_equal(s->kafka.properties[0].line, 12);
+	assert_int_equal(s->kafka.properties[0].line, 14);
 	assert_string_equal(s->kafka.properties[1].value, "a=\"b\"");
-	assert_string_equal(s->kafka.properties[3].value, "");
+	assert_string_equal(s->kafka.properties[3].value, "msg");
+	assert_string_equal(s->status.kafka_topic, "tidegate.status");
+	assert_string_equal(s->status.mqtt_topic, "tidegate/status");
+	assert_int_equal(s->status.interval_s, 1);
+	assert_int_equal(s->monitor.statistics_s, 60);
 	assert_int_equal(s->log.level, LOG_LEVEL_DEBUG);
 	assert_int_equal(s->log.format, LOG_FORMAT_JSON);
 	settings_free(s);
@@ -162,7 +202,7 @@ every_route_option_is_taken(void **state)
 	const struct settings_route *r = s->routes;
 
 	(void)state;
-	assert_int_equal(s->route_count, 2);
+	assert_int_equal(s->route_count, 4);
 	assert_string_equal(r[0].name, "one");
 	assert_int_equal(r[0].topic_filter_count, 2);
 	assert_string_equal(r[0].topic_filters[1], "$share/g/a/+");
@@ -174,11 +214,60 @@ every_route_option_is_taken(void **state)
 	assert_false(r[0].user_properties);
 	assert_int_equal(r[0].timestamp, SETTINGS_TIMESTAMP_FORWARDED);
 	assert_int_equal(r[0].timestamp_max_age_s, 1);
+	assert_int_equal(r[0].on_reject, SETTINGS_REJECT_BURY);
+	assert_false(r[0].enabled);
+	assert_int_equal(r[0].header_count, 2);
+	assert_string_equal(r[0].headers[1].name, "line");
+	assert_string_equal(r[0].headers[1].value, "${topic:2|none}");
 	assert_string_equal(r[1].name, "two");
 	assert_int_equal(r[1].topic_filter_count, 1);
 	assert_string_equal(r[1].key, "");
 	assert_int_equal(r[1].envelope, SETTINGS_ENVELOPE_NONE);
 	assert_int_equal(r[1].timestamp, SETTINGS_TIMESTAMP_RECEIVED);
+	assert_string_equal(r[2].topic, "t.${topic:2}");
+	assert_int_equal(r[2].envelope, SETTINGS_ENVELOPE_CLOUDEVENTS);
+	assert_int_equal(r[2].payload_format, SETTINGS_PAYLOAD_JSON);
+	assert_string_equal(r[2].client_id, "${topic:1}");
+	assert_int_equal(r[2].metadata_count, 1);
+	assert_string_equal(r[2].metadata[0].name, "plant");
+	assert_string_equal(r[2].metadata[0].value, "7");
+	assert_int_equal(r[3].envelope, SETTINGS_ENVELOPE_CLOUDEVENTS_BINARY);
+	settings_free(s);
+}
+
+static void
+tls_is_on_where_its_group_is_given(void **state)
+{
+	static const struct {
+		const char *mqtt;
+		bool is_on;
+		int port;
+	} cases[] = {
+	    {"", false, 1883},
+	    {"tls = { };", true, 8883},
+	    {"tls = { }; port = 1883;", true, 1883},
+	    {"port = 99;", false, 99},
+	};
+	struct settings *s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[256];
+
+		(void)snprintf(
+		    text, sizeof(text), ID ROUTES "mqtt = { %s };", cases[i].mqtt);
+		s = parse_good(text);
+		assert_int_equal(s->mqtt.tls.is_on, cases[i].is_on);
+		assert_int_equal(s->mqtt.port, cases[i].port);
+		settings_free(s);
+	}
+	s = parse_good(every_option);
+	assert_string_equal(s->mqtt.tls.ca_file, "/ca");
+	assert_string_equal(s->mqtt.tls.ca_path, "/certs");
+	assert_string_equal(s->mqtt.tls.cert_file, "/c");
+	assert_string_equal(s->mqtt.tls.key_file, "/k");
+	assert_string_equal(s->mqtt.tls.key_password, "kpw");
+	assert_true(s->mqtt.tls.insecure);
 	settings_free(s);
 }
 
@@ -198,6 +287,55 @@ acks_may_be_a_number_or_a_text(void **state)
 		s = parse_good(text);
 		assert_string_equal(s->kafka.acks, cases[i][1]);
 		settings_free(s);
+	}
+}
+
+/* The wrapped call answers with this. */
+static const char *host_name = "";
+
+int __wrap_gethostname(char *name, size_t size);
+
+int
+__wrap_gethostname(char *name, size_t size)
+{
+	(void)snprintf(name, size, "%s", host_name);
+	return 0;
+}
+
+static void
+without_a_gateway_id_it_is_the_whole_host_name(void **state)
+{
+	static const char *const good[] = {"gw", "gw.site1.example", "G-1_x.y"};
+	static const struct {
+		const char *name, *why;
+	} bad[] = {
+	    {"", "must not be empty"},
+	    {"localhost", "would be the name of many gateways: give this one a name of "
+			  "its own"},
+	    {"localhost.localdomain", "would be the name of many gateways: give this "
+				      "one a name of its own"},
+	    {"a2345678901234567890123456789012345678901234567890123456789012.34",
+		"is longer than 64 characters"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		struct settings *s;
+
+		host_name = good[i];
+		s = parse_good(ROUTES);
+		assert_string_equal(s->gateway_id, good[i]);
+		settings_free(s);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char wanted[256];
+
+		host_name = bad[i].name;
+		(void)snprintf(wanted, sizeof(wanted),
+		    "F:1: gateway_id: is missing, and this machine's host name "
+		    "\"%.64s\" %s\n",
+		    bad[i].name, bad[i].why);
+		expect_mistakes(ROUTES, wanted);
 	}
 }
 
@@ -270,12 +408,33 @@ printed_settings_read_back_the_same(void **state)
 	assert_non_null(strstr(first, "password = \"***\""));
 	assert_non_null(strstr(first, "\"sasl.password=***\""));
 	assert_non_null(strstr(first, "\"ssl.key.password=file:/k\""));
+	assert_non_null(strstr(first, "key_password = \"***\""));
+	assert_null(strstr(first, "kpw"));
 	assert_null(strstr(first, "p\\\"w"));
 	assert_null(strstr(first, "a=\\\"b\\\""));
 	free(first);
 	free(second);
 	settings_free(s);
 	settings_free(again);
+}
+
+/* Of librdkafka's CONFIGURATION.md, and of Java's names, which are refused elsewhere. */
+static void
+no_secret_is_printed(void **state)
+{
+	static const char *const secret[] = {"sasl.password", "ssl.key.password",
+	    "ssl.key.pem", "ssl.keystore.password", "sasl.oauthbearer.client.secret",
+	    "sasl.oauthbearer.config", "sasl.oauthbearer.assertion.private.key.pem",
+	    "sasl.oauthbearer.assertion.private.key.passphrase", "sasl.jaas.config",
+	    "ssl.truststore.password", "ssl.keystore.key", "SASL.PASSWORD"};
+	static const char *const open[] = {"sasl.username", "ssl.certificate.pem",
+	    "ssl.ca.pem", "ssl.key.location", "sasl.oauthbearer.client.id"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(secret) / sizeof(secret[0]); i++)
+		assert_true(settings_property_is_secret(secret[i]));
+	for (size_t i = 0; i < sizeof(open) / sizeof(open[0]); i++)
+		assert_false(settings_property_is_secret(open[i]));
 }
 
 static void
@@ -294,6 +453,13 @@ a_change_concerns_those_who_read_it(void **state)
 	    {"kafka = { linger_ms = 5; };", false, true},
 	    {"kafka = { properties = \"sasl.password=x\"; };", false, true},
 	    {"log = { level = \"debug\"; };", true, true},
+	    {"mqtt = { tls = { }; };", true, false},
+	    {"mqtt = { tls = { insecure = true; }; };", true, false},
+	    {"kafka = { retries = 1; };", false, true},
+	    {"status = { interval_s = 5; };", true, true},
+	    {"status = { mqtt_topic = \"s\"; };", true, true},
+	    {"status = { kafka_topic = \"\"; };", false, false},
+	    {"monitor = { statistics_s = 5; };", true, true},
 	};
 	struct settings *a = parse_good(ID ROUTES);
 
@@ -319,249 +485,74 @@ a_changed_route_concerns_ingest_by_its_filters_only(void **state)
 	    ID "routes = { name = \"r\"; topic_filters = \"a/#\"; topic = \"u\"; };");
 	struct settings *c = parse_good(
 	    ID "routes = { name = \"r\"; topic_filters = \"b/#\"; topic = \"t\"; };");
+	struct settings *d = parse_good(
+	    ID "routes = { name = \"r\"; topic_filters = \"a/#\"; topic = \"t\";\n"
+	       "headers = { name = \"x\"; value = \"\"; }; enabled = false; };");
 
 	(void)state;
 	assert_false(settings_differ_for_ingest(a, b));
 	assert_true(settings_differ_for_forward(a, b));
 	assert_true(settings_differ_for_ingest(a, c));
 	assert_true(settings_differ_for_forward(a, c));
+	assert_false(settings_differ_for_ingest(a, d));
+	assert_true(settings_differ_for_forward(a, d));
 	settings_free(a);
 	settings_free(b);
 	settings_free(c);
+	settings_free(d);
 }
 
 static void
 files_that_may_have_changed_count_as_a_change(void **state)
 {
-	struct settings *a =
-	    parse_good(ID ROUTES "mqtt = { password = \"file:/p\"; };\n"
-				 "kafka = { properties = \"ssl.ca.location=/c\"; };");
+	static const struct {
+		const char *text;
+		bool ingest, forward;
+	} cases[] = {
+	    {"mqtt = { password = \"file:/p\"; };", true, false},
+	    {"mqtt = { password = \"credential:p\"; };", true, false},
+	    {"mqtt = { tls = { ca_file = \"/c\"; }; };", true, false},
+	    {"mqtt = { tls = { ca_path = \"/c\"; }; };", true, false},
+	    {"mqtt = { tls = { cert_file = \"/c\"; key_file = \"/k\"; }; };", true,
+		false},
+	    {"kafka = { properties = \"ssl.ca.location=/c\"; };", false, true},
+	    {"kafka = { properties = \"ssl.key.location=/c\"; };", false, true},
+	    {"kafka = { properties = \"sasl.kerberos.keytab=/c\"; };", false, true},
+	    {"kafka = { properties = \"sasl.password=file:/c\"; };", false, true},
+	    {"kafka = { properties = \"sasl.password=c\"; };", false, false},
+	};
 
 	(void)state;
-	assert_true(settings_differ_for_ingest(a, a));
-	assert_true(settings_differ_for_forward(a, a));
-	settings_free(a);
-}
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct settings *a;
+		char text[256];
 
-/* ---- files ---- */
-
-static void
-write_file(const char *path, const void *data, size_t size)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(data, 1, size, f), size);
-	assert_int_equal(fclose(f), 0);
-}
-
-static char *
-path_in(void **state, const char *name)
-{
-	static char path[4096];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", (const char *)*state, name);
-	return path;
-}
-
-static void
-files_that_cannot_be_read_may_come_later(void **state)
-{
-	struct buffer mistakes = {0};
-	struct settings *s;
-
-	assert_int_equal(settings_load(&s, path_in(state, "none"), &mistakes), ERR_IO);
-	assert_null(s);
-	assert_true(mistakes.size > 0);
-	buffer_clear(&mistakes);
-	assert_int_equal(settings_load(&s, *state, &mistakes), ERR_IO);
-	assert_true(mistakes.size > 0);
-	buffer_fini(&mistakes);
-}
-
-static void
-files_that_are_no_text_are_refused(void **state)
-{
-	struct buffer mistakes = {0};
-	char *path = path_in(state, "f");
-	size_t size = (size_t)2 << 20;
-	struct settings *s;
-	char *big = malloc(size);
-
-	write_file(path, ID "\0" ROUTES, sizeof(ID "\0" ROUTES) - 1);
-	assert_int_equal(settings_load(&s, path, &mistakes), ERR_INVALID);
-	assert_non_null(big);
-	memset(big, '\n', size);
-	write_file(path, big, size);
-	free(big);
-	assert_int_equal(settings_load(&s, path, &mistakes), ERR_INVALID);
-	buffer_fini(&mistakes);
-}
-
-static void
-a_file_is_read_whole(void **state)
-{
-	struct buffer mistakes = {0};
-	struct settings *s;
-	char *path = path_in(state, "f");
-
-	write_file(path, ID ROUTES, sizeof(ID ROUTES) - 1);
-	assert_int_equal(settings_load(&s, path, &mistakes), 0);
-	assert_int_equal(mistakes.size, 0);
-	assert_string_equal(s->name, path);
-	settings_free(s);
-	buffer_fini(&mistakes);
-}
-
-static void
-secrets_come_from_files_and_credentials(void **state)
-{
-	char *path = path_in(state, "secret");
-	char value[4200];
-	char *out = NULL;
-
-	write_file(path, "geheim \r\nmore\n", 14);
-	assert_int_equal(settings_secret("plain", &out), 0);
-	assert_string_equal(out, "plain");
-	free(out);
-	(void)snprintf(value, sizeof(value), "file:%s", path);
-	assert_int_equal(settings_secret(value, &out), 0);
-	assert_string_equal(out, "geheim ");
-	free(out);
-	assert_int_equal(setenv("CREDENTIALS_DIRECTORY", *state, 1), 0);
-	assert_int_equal(settings_secret("credential:secret", &out), 0);
-	assert_string_equal(out, "geheim ");
-	free(out);
-	out = NULL;
-	assert_int_equal(settings_secret("credential:none", &out), ERR_IO);
-	assert_int_equal(unsetenv("CREDENTIALS_DIRECTORY"), 0);
-	assert_int_equal(settings_secret("credential:secret", &out), ERR_IO);
-	assert_int_equal(settings_secret("file:/nowhere/secret", &out), ERR_IO);
-	assert_null(out);
-}
-
-/* ---- etc/tidegate.conf ---- */
-
-/* The shipped file under ID; the caller frees. */
-static char *
-default_file(void)
-{
-	const char *top = getenv("TOP_SRCDIR");
-	struct buffer text = {0};
-	struct buffer mistakes = {0};
-	char path[4096];
-
-	(void)snprintf(
-	    path, sizeof(path), "%s/etc/tidegate.conf", top == NULL ? "." : top);
-	assert_int_equal(buffer_append_str(&text, ID), 0);
-	assert_int_equal(settings_read(path, &text, &mistakes), 0);
-	buffer_fini(&mistakes);
-	return (char *)text.data;
-}
-
-static void
-the_default_file_says_the_defaults(void **state)
-{
-	char *text = default_file();
-	struct settings *file = parse_good(text);
-	struct settings *none =
-	    parse_good(ID "routes = { name = \"default\"; topic_filters = \"tbmq/#\";"
-			  "topic = \"tbmq.messages\"; };");
-	char *a = print(file);
-	char *b = print(none);
-
-	(void)state;
-	assert_string_equal(a, b);
-	free(a);
-	free(b);
-	free(text);
-	settings_free(file);
-	settings_free(none);
-}
-
-static void
-expect_named(const char *text, const struct settings_option table[])
-{
-	for (const struct settings_option *o = table; o->key != NULL; o++) {
-		char wanted[64];
-
-		if (o->kind == OPTION_LATER)
-			continue;
-		(void)snprintf(wanted, sizeof(wanted), "%s = ", o->key);
-		if (strstr(text, wanted) == NULL)
-			fail_msg("etc/tidegate.conf does not name %s", o->key);
-		if (o->members != NULL)
-			expect_named(text, o->members);
+		(void)snprintf(text, sizeof(text), ID ROUTES "%s", cases[i].text);
+		a = parse_good(text);
+		assert_int_equal(settings_differ_for_ingest(a, a), cases[i].ingest);
+		assert_int_equal(settings_differ_for_forward(a, a), cases[i].forward);
+		settings_free(a);
 	}
 }
-
-static void
-the_default_file_names_every_option(void **state)
-{
-	char *text = default_file();
-
-	(void)state;
-	expect_named(text, settings_options);
-	free(text);
-}
-
-/* Parse the default file with the "#" at one offset taken away, or all in front of quotes. */
-static void
-expect_uncommented(const char *text, size_t offset)
-{
-	char *copy = strdup(text);
-	bool is_entry = text[offset + 1] == '"';
-	bool is_id = strncmp(text + offset + 1, "gateway_id", 10) == 0;
-
-	assert_non_null(copy);
-	copy[offset] = ' ';
-	for (char *p = strstr(copy, "#\""); is_entry && p != NULL; p = strstr(p, "#\""))
-		*p = ' ';
-	settings_free(parse_good(is_id ? copy + strlen(ID) : copy));
-	free(copy);
-}
-
-static void
-the_default_files_examples_are_valid(void **state)
-{
-	char *text = default_file();
-	size_t count = 0;
-
-	(void)state;
-	for (const char *p = strchr(text, '#'); p != NULL; p = strchr(p + 1, '#')) {
-		if (p[1] == ' ' || p[1] == '\n' || p[-1] == '"' || p[-1] == '/')
-			continue;
-		expect_uncommented(text, (size_t)(p - text));
-		count++;
-	}
-	assert_true(count >= 10);
-	free(text);
-}
-
-#define FILE_TEST(name) \
-	cmocka_unit_test_setup_teardown(name, tmpdir_setup, tmpdir_teardown)
 
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(defaults_are_those_of_the_interface),
+	    cmocka_unit_test(defaults_of_a_route_are_those_of_the_interface),
 	    cmocka_unit_test(every_option_is_taken),
 	    cmocka_unit_test(every_route_option_is_taken),
+	    cmocka_unit_test(tls_is_on_where_its_group_is_given),
 	    cmocka_unit_test(acks_may_be_a_number_or_a_text),
+	    cmocka_unit_test(without_a_gateway_id_it_is_the_whole_host_name),
 	    cmocka_unit_test(a_single_route_or_property_needs_no_list),
 	    cmocka_unit_test(sizes_have_units),
 	    cmocka_unit_test(printed_settings_read_back_the_same),
+	    cmocka_unit_test(no_secret_is_printed),
 	    cmocka_unit_test(a_change_concerns_those_who_read_it),
 	    cmocka_unit_test(a_changed_route_concerns_ingest_by_its_filters_only),
 	    cmocka_unit_test(files_that_may_have_changed_count_as_a_change),
-	    FILE_TEST(files_that_cannot_be_read_may_come_later),
-	    FILE_TEST(files_that_are_no_text_are_refused),
-	    FILE_TEST(a_file_is_read_whole),
-	    FILE_TEST(secrets_come_from_files_and_credentials),
-	    cmocka_unit_test(the_default_file_says_the_defaults),
-	    cmocka_unit_test(the_default_file_names_every_option),
-	    cmocka_unit_test(the_default_files_examples_are_valid),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
