@@ -98,6 +98,7 @@ struct dead_letter {
 #define DEAD_TOO_LARGE "too large"
 #define DEAD_REFUSED   "refused"
 #define DEAD_NO_ROUTE  "no route"
+#define DEAD_BAD_TOPIC "bad topic" /* what the route's template made of it */
 
 /* Append the stored form to out. Errors: ERR_NOMEM, out is as before. */
 int dead_letter_encode(const struct dead_letter *letter, struct buffer *out);

@@ -23,7 +23,9 @@ int route_open(struct route **out, const struct settings *s, size_t index,
 void route_close(struct route *r);
 
 const char *route_name(const struct route *r);
-bool route_matches(const struct route *r, const struct record *record);
+
+/* Its settings: filters, enabled, on_reject. Borrowed. */
+const struct settings_route *route_settings(const struct route *r);
 
 /*
  * Make what is sent to Kafka out of a record.
@@ -32,9 +34,11 @@ bool route_matches(const struct route *r, const struct record *record);
  *            route_render() on it. out->copy_value is set accordingly.
  * Units:     now_ms is real time, ms since the epoch. With forwarded_time the record
  *            time is now_ms, whatever the settings say.
- * Errors:    ERR_NOMEM.
+ * why:       out, with ERR_INVALID: the rendered topic is empty or too long, or the
+ *            like, in words for people; static. Such a record can never be sent.
+ * Errors:    ERR_INVALID, ERR_NOMEM.
  */
 int route_render(struct route *r, const struct record *record, uint64_t seq,
-    int64_t now_ms, bool forwarded_time, struct sink_record *out);
+    int64_t now_ms, bool forwarded_time, struct sink_record *out, const char **why);
 
 #endif

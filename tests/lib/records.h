@@ -7,6 +7,13 @@
 
 #include "record.h"
 
+/* A literal as bytes, zeros in it too: for an initialiser, and as a value. */
+#define FIXED(text)                      \
+	{                                \
+		(text), sizeof(text) - 1 \
+	}
+#define BYTES(text) ((struct bytes)FIXED(text))
+
 /* QoS 1, no properties. Ownership: topic and payload are borrowed. */
 void records_plain(struct record *r, const char *topic, const char *payload);
 

@@ -1,92 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The envelope, written straight into the buffer: it is made for each record, and a
- * JSON library would cost tens of times as much (facts: 0.13 us against 6.6). Names
- * and punctuation are constants; only payload, text and numbers are worked on.
+ * The envelope "tbmq". Names and punctuation are constants; only payload, text and
+ * numbers are worked on.
  *
  * Invariant: whatever the record holds, what is appended is one JSON object in UTF-8.
- * U+0000 is replaced like a byte that is not UTF-8: MQTT forbids it (1.5.4-2), and many
- * a consumer cannot store it.
  */
-#include "envelope.h"
-
 #include <stdlib.h>
 #include <string.h>
 
+#include "envelope.h"
+#include "envelope_writer.h"
 #include "err.h"
-#include "text.h"
-
-/* A byte of text becomes at most this many: \u001f. A bad one becomes three. */
-#define ESCAPED_MAX 6
 
 /* Up to here repeated names are looked for pair by pair, beyond by sorting. */
 #define PROPS_BY_PAIRS 16
-
-/* The length of a constant without its end mark is known to the compiler. */
-#define put_literal(out, text) buffer_append(out, text, sizeof(text) - 1)
-
-/* Write the character at p, which cannot stand as it is. Returns the bytes taken. */
-static size_t
-escape(const uint8_t *p, size_t size, uint8_t **to)
-{
-	static const char hex[] = "0123456789abcdef";
-	uint8_t *t = *to;
-	uint32_t code;
-	size_t length;
-
-	if (p[0] == '"' || p[0] == '\\') {
-		*t++ = '\\';
-		*t++ = p[0];
-		*to = t;
-		return 1;
-	}
-	if (p[0] > 0 && p[0] < 0x20) {
-		memcpy(t, "\\u00", 4);
-		t[4] = (uint8_t)hex[p[0] >> 4];
-		t[5] = (uint8_t)hex[p[0] & 15];
-		*to = t + 6;
-		return 1;
-	}
-	length = p[0] == 0 ? 0 : text_utf8_next(p, size, &code);
-	if (length == 0) {
-		memcpy(t, "\xef\xbf\xbd", 3); /* U+FFFD */
-		*to = t + 3;
-		return 1;
-	}
-	memcpy(t, p, length);
-	*to = t + length;
-	return length;
-}
-
-/* A JSON string, quotes included. */
-static int
-put_text(struct buffer *out, struct bytes in)
-{
-	const uint8_t *p = in.data;
-	uint8_t *to;
-	int err;
-
-	err = buffer_reserve(out, in.size * ESCAPED_MAX + 2);
-	if (err != 0)
-		return err;
-	to = out->data + out->size;
-	*to++ = '"';
-	for (size_t i = 0; i < in.size;) {
-		if (p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
-			*to++ = p[i++];
-		else
-			i += escape(p + i, in.size - i, &to);
-	}
-	*to++ = '"';
-	out->size = (size_t)(to - out->data);
-	return 0;
-}
-
-static int
-put_str(struct buffer *out, const char *text)
-{
-	return put_text(out, (struct bytes){text, strlen(text)});
-}
 
 static bool
 is_same(struct bytes a, struct bytes b)
@@ -100,14 +27,14 @@ put_prop(struct buffer *out, bool *is_first, struct bytes name, struct bytes val
 	int err = 0;
 
 	if (!*is_first)
-		err = put_literal(out, ",");
+		err = writer_literal(out, ",");
 	*is_first = false;
 	if (err == 0)
-		err = put_text(out, name);
+		err = writer_text(out, name);
 	if (err == 0)
-		err = put_literal(out, ":");
+		err = writer_literal(out, ":");
 	if (err == 0)
-		err = put_text(out, value);
+		err = writer_text(out, value);
 	return err;
 }
 
@@ -209,43 +136,45 @@ put_props(struct buffer *out, const struct record *r)
 	return err;
 }
 
-/* MQTT does not tell who published; by convention the publisher may. */
-static struct bytes
-client_id(const struct record *r)
+static int
+put_payload(struct buffer *out, const struct record *r, enum settings_payload_format as)
 {
-	static const struct bytes name = {"client-id", sizeof("client-id") - 1};
-
-	for (size_t i = r->user_property_count; i > 0; i--) {
-		if (is_same(r->user_properties[i - 1].name, name))
-			return r->user_properties[i - 1].value;
+	switch (as) {
+	case SETTINGS_PAYLOAD_JSON:
+		return buffer_append(out, r->payload.data, r->payload.size);
+	case SETTINGS_PAYLOAD_TEXT:
+		return writer_text(out, r->payload);
+	case SETTINGS_PAYLOAD_BASE64:
+		break;
 	}
-	return (struct bytes){"", 0};
+	return writer_base64(out, r->payload);
 }
 
 static int
-put_message(struct buffer *out, const struct record *r)
+put_message(
+    struct buffer *out, const struct record *r, const struct envelope_context *c)
 {
 	int err;
 
-	err = put_literal(out, "{\"payload\":\"");
+	err = writer_literal(out, "{\"payload\":");
 	if (err == 0)
-		err = text_append_base64(out, r->payload.data, r->payload.size);
+		err = put_payload(out, r, c->payload_format);
 	if (err == 0)
-		err = put_literal(out, "\",\"topicName\":");
+		err = writer_literal(out, ",\"topicName\":");
 	if (err == 0)
-		err = put_text(out, r->topic);
+		err = writer_text(out, r->topic);
 	if (err == 0)
-		err = put_literal(out, ",\"clientId\":");
+		err = writer_literal(out, ",\"clientId\":");
 	if (err == 0)
-		err = put_text(out, client_id(r));
+		err = writer_text(out, c->client_id);
 	if (err == 0)
-		err = put_literal(out, ",\"eventType\":\"PUBLISH_MSG\",\"qos\":");
+		err = writer_literal(out, ",\"eventType\":\"PUBLISH_MSG\",\"qos\":");
 	if (err == 0)
 		err = buffer_append_number(out, r->qos);
 	if (err == 0 && r->retain)
-		err = put_literal(out, ",\"retain\":true,\"tbmqIeNode\":");
+		err = writer_literal(out, ",\"retain\":true,\"tbmqIeNode\":");
 	else if (err == 0)
-		err = put_literal(out, ",\"retain\":false,\"tbmqIeNode\":");
+		err = writer_literal(out, ",\"retain\":false,\"tbmqIeNode\":");
 	return err;
 }
 
@@ -254,24 +183,55 @@ put_origin(struct buffer *out, const struct record *r, const struct envelope_con
 {
 	int err;
 
-	err = put_str(out, c->gateway_id);
+	err = writer_str(out, c->gateway_id);
 	if (err == 0)
-		err = put_literal(out, ",\"tbmqNode\":");
+		err = writer_literal(out, ",\"tbmqNode\":");
 	if (err == 0)
-		err = put_str(out, c->mqtt_host);
+		err = writer_str(out, c->mqtt_host);
 	if (err == 0)
-		err = put_literal(out, ",\"ts\":");
+		err = writer_literal(out, ",\"ts\":");
 	if (err == 0)
 		err = buffer_append_number(out, r->received_ms);
 	if (err == 0)
-		err = put_literal(out, ",\"props\":{");
+		err = writer_literal(out, ",\"props\":{");
 	if (err == 0)
 		err = put_props(out, r);
 	if (err == 0)
-		err = put_literal(out, "},\"metadata\":{\"integrationName\":");
-	if (err == 0)
-		err = put_str(out, c->route);
+		err = writer_literal(out, "},\"metadata\":{");
 	return err;
+}
+
+static int
+put_metadata(struct buffer *out, const struct envelope_context *c)
+{
+	static const struct bytes ours = {"integrationName", 15};
+	bool is_first = true;
+	int err = 0;
+
+	for (size_t i = 0; i < c->metadata_count && err == 0; i++) {
+		const struct envelope_pair *p = &c->metadata[i];
+
+		err = put_prop(
+		    out, &is_first, (struct bytes){p->name, strlen(p->name)}, p->value);
+	}
+	if (err == 0)
+		err = put_prop(
+		    out, &is_first, ours, (struct bytes){c->route, strlen(c->route)});
+	return err;
+}
+
+static int
+put_format(struct buffer *out, enum settings_payload_format format)
+{
+	switch (format) {
+	case SETTINGS_PAYLOAD_JSON:
+		return writer_literal(out, ",\"payloadFormat\":\"json\"");
+	case SETTINGS_PAYLOAD_TEXT:
+		return writer_literal(out, ",\"payloadFormat\":\"text\"");
+	case SETTINGS_PAYLOAD_BASE64:
+		break;
+	}
+	return writer_literal(out, ",\"payloadFormat\":\"base64\"");
 }
 
 static int
@@ -279,15 +239,17 @@ put_place(struct buffer *out, const struct envelope_context *c)
 {
 	int err;
 
-	err = put_literal(out, "},\"journal\":");
+	err = writer_literal(out, "},\"journal\":");
 	if (err == 0)
-		err = put_str(out, c->journal_uuid);
+		err = writer_str(out, c->journal_uuid);
 	if (err == 0)
-		err = put_literal(out, ",\"seq\":");
+		err = writer_literal(out, ",\"seq\":");
 	if (err == 0)
 		err = buffer_append_number(out, c->seq);
+	if (err == 0 && c->names_format)
+		err = put_format(out, c->payload_format);
 	if (err == 0)
-		err = put_literal(out, "}");
+		err = writer_literal(out, "}");
 	return err;
 }
 
@@ -298,9 +260,11 @@ envelope_tbmq(
 	size_t before = out->size;
 	int err;
 
-	err = put_message(out, r);
+	err = put_message(out, r, c);
 	if (err == 0)
 		err = put_origin(out, r, c);
+	if (err == 0)
+		err = put_metadata(out, c);
 	if (err == 0)
 		err = put_place(out, c);
 	if (err != 0)
