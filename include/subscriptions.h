@@ -22,6 +22,7 @@
 #include "journal.h"
 #include "log.h"
 #include "settings.h"
+#include "topic_matcher.h"
 
 struct subscription {
 	char *filter;
@@ -29,6 +30,7 @@ struct subscription {
 	int mid;         /* the packet that asks for it, until it is answered; else 0 */
 	bool is_wanted;  /* a route needs it; otherwise the broker is to forget it */
 	bool is_granted; /* as it was asked for, and unbroken since then */
+	uint32_t owner;  /* its number in the matcher, while it is wanted */
 	struct log_repeat repeat; /* for the alarm when it is refused */
 };
 
@@ -38,6 +40,13 @@ struct subscriptions {
 	uint32_t next_id;
 	struct journal *journal;
 	bool is_changed; /* since it was stored */
+
+	/* For subscriptions_is_surplus(), so that its cost does not grow with count. */
+	struct topic_matcher *matcher; /* of all that is wanted */
+	uint32_t *relied_on; /* by owner: its id if others may be surplus, else 0 */
+	size_t owner_count;
+	uint32_t *ids; /* those in list, but for 0; they rise */
+	size_t id_count;
 };
 
 /*

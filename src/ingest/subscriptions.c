@@ -21,13 +21,6 @@
 /* MQTT 5, 3.8.2.1.2. Past it filters go without an identifier. */
 #define MAX_ID 268435455U
 
-/* $share: what it gets depends on the other members of its group. */
-static bool
-is_shared(const char *filter)
-{
-	return strncmp(filter, "$share/", 7) == 0;
-}
-
 /* By rising id, those without one last; the order of the configuration otherwise. */
 static void
 sort(struct subscriptions *s)
@@ -95,12 +88,16 @@ static int
 add(struct subscriptions *s, const char *filter, struct subscription **out)
 {
 	struct subscription *list;
+	uint32_t *ids;
 	char *copy = strdup(filter);
 
 	list = realloc(s->list, (s->count + 1) * sizeof(*list));
 	if (list != NULL)
 		s->list = list;
-	if (copy == NULL || list == NULL) {
+	ids = realloc(s->ids, (s->count + 1) * sizeof(*ids));
+	if (ids != NULL)
+		s->ids = ids;
+	if (copy == NULL || list == NULL || ids == NULL) {
 		free(copy);
 		return ERR_NOMEM;
 	}
@@ -109,14 +106,96 @@ add(struct subscriptions *s, const char *filter, struct subscription **out)
 	return 0;
 }
 
+/* ---- what others rely on ---- */
+
+/* Where id is in ids, or would be. */
+static size_t
+place_of_id(const struct subscriptions *s, uint32_t id)
+{
+	size_t low = 0, high = s->id_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (s->ids[middle] < id)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static bool
+is_known(const struct subscriptions *s, uint32_t id)
+{
+	size_t i = place_of_id(s, id);
+
+	return i < s->id_count && s->ids[i] == id;
+}
+
+/* Mostly higher than all before. There is room. */
+static void
+set_id(struct subscriptions *s, struct subscription *one, uint32_t id)
+{
+	size_t i = place_of_id(s, id);
+
+	one->id = id;
+	if (id == 0)
+		return;
+	memmove(&s->ids[i + 1], &s->ids[i], (s->id_count - i) * sizeof(*s->ids));
+	s->ids[i] = id;
+	s->id_count++;
+}
+
+static void
+clear_id(struct subscriptions *s, struct subscription *one)
+{
+	size_t i = place_of_id(s, one->id);
+
+	if (one->id != 0) {
+		s->id_count--;
+		memmove(
+		    &s->ids[i], &s->ids[i + 1], (s->id_count - i) * sizeof(*s->ids));
+	}
+	one->id = 0;
+}
+
 static void
 drop_at(struct subscriptions *s, size_t i)
 {
+	clear_id(s, &s->list[i]);
 	free(s->list[i].filter);
 	s->count--;
 	memmove(&s->list[i], &s->list[i + 1], (s->count - i) * sizeof(*s->list));
 	s->is_changed = true;
 }
+
+/* $share: what it gets depends on the other members of its group. */
+static void
+note_reliance(struct subscriptions *s, const struct subscription *one)
+{
+	bool is_relied_on = one->is_granted && !topic_filter_is_shared(one->filter);
+
+	if (one->is_wanted)
+		s->relied_on[one->owner] = is_relied_on ? one->id : 0;
+}
+
+static int
+want(struct subscriptions *s, struct subscription *one)
+{
+	uint32_t *relied_on =
+	    realloc(s->relied_on, (s->owner_count + 1) * sizeof(*relied_on));
+
+	if (relied_on == NULL)
+		return ERR_NOMEM;
+	s->relied_on = relied_on;
+	one->owner = (uint32_t)s->owner_count++;
+	one->is_wanted = true;
+	note_reliance(s, one);
+	return topic_matcher_add(s->matcher, one->filter, one->owner);
+}
+
+/* ---- putting it together ---- */
 
 /* Of two that cover each other the first one stays. */
 static bool
@@ -139,8 +218,12 @@ is_covered(const struct settings *settings, size_t route, size_t index)
 	return false;
 }
 
+/*
+ * shared:    only those, or only the others. The others come first, so that they are
+ *            older and the copy by a shared one can be told to be surplus.
+ */
 static int
-add_wanted(struct subscriptions *s, const struct settings *settings)
+add_wanted(struct subscriptions *s, const struct settings *settings, bool shared)
 {
 	for (size_t r = 0; r < settings->route_count; r++) {
 		const struct settings_route *route = &settings->routes[r];
@@ -148,17 +231,19 @@ add_wanted(struct subscriptions *s, const struct settings *settings)
 		for (size_t f = 0; f < route->topic_filter_count; f++) {
 			const char *filter = route->topic_filters[f];
 			struct subscription *one = find(s, filter);
+			int err = 0;
 
-			if (is_covered(settings, r, f))
+			if (topic_filter_is_shared(filter) != shared ||
+			    is_covered(settings, r, f))
 				continue;
 			if (one == NULL) {
-				int err = add(s, filter, &one);
-
-				if (err != 0)
-					return err;
+				err = add(s, filter, &one);
 				s->is_changed = true;
 			}
-			one->is_wanted = true;
+			if (err == 0 && !one->is_wanted)
+				err = want(s, one);
+			if (err != 0)
+				return err;
 		}
 	}
 	return 0;
@@ -176,18 +261,21 @@ subscriptions_init(
 	if (err != 0)
 		return err;
 	s->next_id = stored.next_id;
+	err = topic_matcher_open(&s->matcher);
 	for (size_t i = 0; i < stored.count && err == 0; i++) {
 		struct subscription *one;
 
 		err = add(s, stored.list[i].filter, &one);
 		if (err == 0) {
-			one->id = stored.list[i].id;
+			set_id(s, one, stored.list[i].id);
 			one->is_granted = one->id != 0;
 		}
 	}
 	journal_subscriptions_fini(&stored);
 	if (err == 0)
-		err = add_wanted(s, settings);
+		err = add_wanted(s, settings, false);
+	if (err == 0)
+		err = add_wanted(s, settings, true);
 	if (err != 0)
 		subscriptions_fini(s);
 	return err;
@@ -199,6 +287,9 @@ subscriptions_fini(struct subscriptions *s)
 	for (size_t i = 0; i < s->count; i++)
 		free(s->list[i].filter);
 	free(s->list);
+	free(s->relied_on);
+	free(s->ids);
+	topic_matcher_close(s->matcher);
 	*s = (struct subscriptions){0};
 }
 
@@ -207,8 +298,9 @@ forget_id(struct subscriptions *s, struct subscription *one)
 {
 	if (one->id != 0 || one->is_granted)
 		s->is_changed = true;
-	one->id = 0;
+	clear_id(s, one);
 	one->is_granted = false;
+	note_reliance(s, one);
 }
 
 /*
@@ -256,7 +348,7 @@ subscriptions_renew(struct subscriptions *s, bool with_ids)
 			continue;
 		forget_id(s, one);
 		if (with_ids && s->next_id <= MAX_ID) {
-			one->id = s->next_id++;
+			set_id(s, one, s->next_id++);
 			s->is_changed = true;
 		}
 	}
@@ -281,6 +373,7 @@ subscriptions_granted(struct subscriptions *s, struct subscription *one)
 	if (!one->is_granted)
 		s->is_changed = true;
 	one->is_granted = true;
+	note_reliance(s, one);
 	save_when_answered(s);
 }
 
@@ -300,6 +393,7 @@ subscriptions_lowered(struct subscriptions *s, struct subscription *one)
 	if (one->is_granted)
 		s->is_changed = true;
 	one->is_granted = false;
+	note_reliance(s, one);
 	save_when_answered(s);
 }
 
@@ -310,21 +404,13 @@ subscriptions_removed(struct subscriptions *s, struct subscription *one)
 	save_when_answered(s);
 }
 
-static bool
-is_known(const struct subscriptions *s, uint32_t id)
-{
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->list[i].id == id)
-			return id != 0;
-	}
-	return false;
-}
-
 bool
 subscriptions_is_surplus(const struct subscriptions *s, const uint32_t ids[],
     size_t count, struct bytes topic)
 {
 	uint32_t oldest = MAX_ID;
+	const uint32_t *owners;
+	size_t owner_count;
 
 	if (count == 0)
 		return false;
@@ -333,12 +419,11 @@ subscriptions_is_surplus(const struct subscriptions *s, const uint32_t ids[],
 			return false;
 		oldest = ids[i] < oldest ? ids[i] : oldest;
 	}
-	for (size_t i = 0; i < s->count; i++) {
-		const struct subscription *one = &s->list[i];
+	topic_matcher_match(s->matcher, topic, &owners, &owner_count);
+	for (size_t i = 0; i < owner_count; i++) {
+		uint32_t id = s->relied_on[owners[i]];
 
-		if (one->id != 0 && one->id < oldest && one->is_granted &&
-		    one->is_wanted && !is_shared(one->filter) &&
-		    topic_filter_matches(one->filter, topic))
+		if (id != 0 && id < oldest)
 			return true;
 	}
 	return false;

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -303,7 +304,74 @@ shared_subscriptions_make_nothing_surplus(void **state)
 	begin(&f, *state, filters);
 	connect_and_grant(&f, false);
 	assert_int_equal(f.set.count, 2);
-	assert_false(is_surplus(&f, 2, "a/b")); /* another member may have got it */
+	/* Of the shared one another member may have got the copy. */
+	assert_false(is_surplus(&f, find(&f, "a/b")->id, "a/b"));
+	end(&f);
+}
+
+static void
+a_shared_copy_is_surplus_beside_an_unshared_one(void **state)
+{
+	static const char *const filters[] = {"$share/g/a/#", "a/b", NULL};
+	struct fixture f;
+	uint32_t id;
+
+	begin(&f, *state, filters);
+	connect_and_grant(&f, false);
+	id = find(&f, "$share/g/a/#")->id;
+	assert_true(is_surplus(&f, id, "a/b"));
+	assert_false(is_surplus(&f, id, "a/c"));
+	end(&f);
+}
+
+/* A thousand of one shape, each covered for half of its topics by a younger one. */
+static void
+a_thousand_filters(void **state)
+{
+	enum { COUNT = 1000 };
+	static char texts[COUNT][32];
+	static char *filters[COUNT + 1];
+	static const char *const one[] = {"before/#", NULL};
+	struct fixture f;
+
+	begin(&f, *state, one);
+	subscriptions_fini(&f.set);
+	for (size_t i = 0; i < COUNT; i++) {
+		snprintf(texts[i], sizeof(texts[i]), "plant/dev-%zu/+", i);
+		filters[i] = texts[i];
+	}
+	memcpy(texts[COUNT / 2], "plant/+/t", sizeof("plant/+/t"));
+	f.route.topic_filters = filters;
+	f.route.topic_filter_count = COUNT;
+	assert_int_equal(subscriptions_init(&f.set, &f.settings, f.journal), 0);
+	connect_and_grant(&f, false);
+	assert_int_equal(f.set.count, COUNT); /* and the one of before is forgotten */
+	for (uint32_t id = 1; id <= COUNT; id++) {
+		bool is_wide = id == COUNT / 2 + 1;
+
+		assert_string_equal(f.set.list[id - 1].filter, texts[id - 1]);
+		assert_int_equal(f.set.list[id - 1].id, id);
+		snprintf(texts[0], sizeof(texts[0]), "plant/dev-%u/t", id - 1);
+		/* The younger have another copy, of the wide one. */
+		assert_int_equal(is_surplus(&f, id, texts[0]), id > COUNT / 2 + 1);
+		if (!is_wide && id > 1)
+			assert_true(is_surplus(&f, COUNT / 2 + 1, texts[0]) ==
+				    (id <= COUNT / 2));
+		snprintf(texts[0], sizeof(texts[0]), "plant/dev-%u/u", id - 1);
+		assert_false(is_surplus(&f, id, texts[0]));
+		memcpy(texts[0], "plant/dev-0/+", sizeof("plant/dev-0/+"));
+	}
+	assert_false(is_surplus(&f, COUNT + 1, "plant/dev-1/t"));
+	/* One is lost, all others stay as they are. */
+	subscriptions_refused(&f.set, find(&f, "plant/+/t"));
+	assert_false(is_surplus(&f, COUNT / 2 + 1, "plant/dev-1/t"));
+	assert_false(is_surplus(&f, COUNT, "plant/dev-999/t"));
+	assert_int_equal(subscriptions_renew(&f.set, true), 0);
+	assert_int_equal(id_of(&f, "plant/+/t"), COUNT + 1);
+	grant_all(&f);
+	assert_true(is_surplus(&f, COUNT + 1, "plant/dev-1/t"));
+	assert_true(is_surplus(&f, COUNT + 1, "plant/dev-999/t"));
+	assert_false(is_surplus(&f, COUNT, "plant/dev-999/t"));
 	end(&f);
 }
 
@@ -351,7 +419,9 @@ main(void)
 	    TEST(a_lowered_filter_makes_nothing_surplus),
 	    TEST(a_filter_that_left_is_remembered_until_the_broker_forgets_it),
 	    TEST(a_lost_session_has_nothing_to_forget),
+	    TEST(a_thousand_filters),
 	    TEST(shared_subscriptions_make_nothing_surplus),
+	    TEST(a_shared_copy_is_surplus_beside_an_unshared_one),
 	    TEST(without_identifiers_nothing_is_surplus),
 	    TEST(a_new_journal_keeps_off_the_identifiers_of_an_old_session),
 	};
