@@ -22,6 +22,7 @@
 #include "journal.h"
 #include "route.h"
 #include "sink.h"
+#include "topic_counts.h"
 
 /*
  * The name under which the journal keeps the position of the lane that buries records
@@ -37,9 +38,27 @@ struct forwarder_options {
 	struct route *const *routes; /* borrowed */
 	size_t route_count;          /* at least 1 */
 	uint64_t buffer_max_bytes;   /* records on their way, all routes together */
+	/*
+	 * For routes with on_reject = "bury": after so many rejections a record goes to
+	 * the dead letters; -1: never, the route holds. Only what Kafka refuses counts,
+	 * never an outage. Those behind it, for the same topic, get one try each until
+	 * one is delivered.
+	 */
+	int retries;
+	/* Counts what was delivered as acked_seq moves over it. Borrowed; NULL: nobody. */
+	struct topic_counts *topics;
 };
 
-/* Errors: ERR_NOMEM, and those of journal_routes_set(). */
+/*
+ * Compiles the filters of all routes. A route that is switched off passes by what is not
+ * for it, and keeps the first record that is, and all behind it, for the day when it is
+ * switched on.
+ *
+ * One whose filters were changed goes back to where the slowest stands, for what they
+ * did not match before.
+ *
+ * Errors:    ERR_NOMEM, and those of journal_routes_set().
+ */
 int forwarder_open(struct forwarder **out, const struct forwarder_options *o);
 
 /*
@@ -66,7 +85,11 @@ void forwarder_stop(struct forwarder *f);
 /* Is nothing in flight? After forwarder_stop(): ready to close. */
 bool forwarder_is_settled(const struct forwarder *f);
 
-/* Does no route owe anything, is it recorded, and is the journal truncated? */
+/*
+ * Does no route owe anything, is it recorded, and is the journal truncated? What a route
+ * owes that is switched off does not count, nor does what lies behind it and may have to
+ * be buried one day because no route matches it.
+ */
 bool forwarder_is_empty(const struct forwarder *f);
 
 /* Record the acknowledged sequences now. Errors: as journal_acknowledge(). */
@@ -76,8 +99,10 @@ struct forwarder_route_stat {
 	const char *name;
 	uint64_t acked_seq;
 	uint64_t delivered_count;
+	uint64_t delivered_bytes; /* their keys and values */
 	uint64_t dead_count;
-	bool is_held;         /* also while there is no producer */
+	uint64_t error_count; /* records that were refused or given back */
+	bool is_held; /* also while there is no producer, and when switched off */
 	const char *held_why; /* borrowed until the next step; "" */
 };
 

@@ -21,6 +21,9 @@
  *         "next"          u64, the sequence number that the next record will get
  *         "max_bytes"     u64, as the last writer was configured
  *         "ack/ROUTE"     u64, the last sequence number up to which ROUTE owes nothing
+ *         "asked/ROUTE"   what ROUTE asks for, a text
+ *         "passed/ROUTE"  u64 sequence number, a text: up to there ROUTE has had what
+ *                         that text asked for
  *         "subscriptions" u32 next identifier, then for each: u32 identifier,
  *                         u16 length, the filter
  *
@@ -105,6 +108,15 @@ struct journal_identity {
 
 /* Borrowed; valid until journal_close(). */
 const struct journal_identity *journal_identity(const struct journal *j);
+
+/*
+ * Does it belong to this gateway on this machine? Appends to why, on ERR_IDENTITY, what
+ * is different and the ways out, in words.
+ *
+ * Errors:    ERR_IDENTITY, ERR_NOMEM.
+ */
+int journal_identity_check(
+    const struct journal *j, const char *gateway_id, struct buffer *why);
 
 /* "xxxxxxxx-xxxx-4xxx-xxxx-xxxxxxxxxxxx" and an end mark. */
 void journal_uuid_text(const uint8_t uuid[16], char text[37]);
@@ -266,6 +278,22 @@ void journal_stat_fini(struct journal_stat *s);
  */
 int journal_routes_set(
     struct journal *j, const char *const names[], size_t count, uint64_t acked_seq[]);
+
+struct journal_passed {
+	uint64_t until_seq; /* 0: nothing */
+	char *asked;        /* NULL, or the caller's: free(3) */
+};
+
+/*
+ * Say what each route asks for, as a text, in the order of journal_routes_set(), and
+ * after it; NULL: not to be remembered. A route that asked for something else before
+ * goes back to where the slowest stands: there may be records for it that it was past.
+ * What it had of them is told by passed. One of which nothing is known stays.
+ *
+ * acked_seq: out, the positions of all.
+ */
+int journal_routes_ask(struct journal *j, const char *const asked[],
+    uint64_t acked_seq[], struct journal_passed passed[]);
 
 /*
  * Record that each route owes nothing up to and including acked_seq (in the order

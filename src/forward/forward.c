@@ -13,18 +13,22 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "board.h"
 #include "err.h"
+#include "figures.h"
 #include "forwarder.h"
 #include "journal.h"
+#include "kafka/kafka_report.h"
 #include "kafka_sink.h"
 #include "log.h"
 #include "now.h"
 #include "route.h"
+#include "status.h"
 
 #define ALONE_WAIT_MS 100  /* nobody wakes us when something was journalled */
 #define LONG_WAIT_MS  1000 /* for housekeeping */
 #define READERS_MS    60000
-#define STATISTICS_MS 3600000
+#define FIGURES_MS    1000
 
 struct forward {
 	struct worker *worker;
@@ -33,9 +37,14 @@ struct forward {
 	struct route **routes;
 	size_t route_count;
 	struct forwarder *forwarder;
+	struct topic_counts topics;
+	struct board *board;
+	struct figures *figures;
+	struct reporter *reporter;
+	struct kafka_report *report; /* NULL: no reports to Kafka */
 	int64_t readers_at_ms;
+	int64_t figures_at_ms;
 	int64_t statistics_at_ms;
-	uint64_t *delivered_before; /* for each route, at the last statistics */
 };
 
 static int
@@ -45,8 +54,7 @@ open_routes(struct forward *f)
 	int err = 0;
 
 	f->routes = calloc(s->route_count, sizeof(*f->routes));
-	f->delivered_before = calloc(s->route_count, sizeof(*f->delivered_before));
-	if (f->routes == NULL || f->delivered_before == NULL)
+	if (f->routes == NULL)
 		return ERR_NOMEM;
 	f->route_count = s->route_count;
 	for (size_t i = 0; i < f->route_count && err == 0; i++)
@@ -63,22 +71,61 @@ open_forwarder(struct forward *f)
 	    .routes = f->routes,
 	    .route_count = f->route_count,
 	    .buffer_max_bytes = f->worker->settings->kafka.buffer_max_bytes,
+	    .retries = f->worker->settings->kafka.retries,
+	    .topics = &f->topics,
 	};
 
 	return forwarder_open(&f->forwarder, &options);
+}
+
+static int
+open_figures(struct forward *f)
+{
+	const struct figures_options options = {
+	    .board = f->board,
+	    .journal = f->journal,
+	    .forwarder = f->forwarder,
+	    .sink = f->sink,
+	    .topics = &f->topics,
+	    .route_count = f->route_count,
+	};
+
+	return figures_open(&f->figures, &options, now_monotonic_ms());
+}
+
+/* Only ERR_NOMEM keeps the data from flowing. */
+static int
+open_reports(struct forward *f)
+{
+	const struct settings *s = f->worker->settings;
+	int err;
+
+	if (s->status.kafka_topic == NULL || f->worker->once)
+		return 0;
+	err = reporter_open(&f->reporter, s, f->journal, f->board);
+	if (err != 0)
+		return err;
+	err = kafka_report_open(&f->report, s, f->sink->ops->fd(f->sink));
+	if (err != 0)
+		log_warning(
+		    LOG_LIFECYCLE, "there will be no status reports: %s", err_str(err));
+	return err == ERR_NOMEM ? err : 0;
 }
 
 /* The sink goes first: values on their way lie in the forwarder's memory. */
 static void
 close_all(struct forward *f)
 {
+	kafka_report_close(f->report); /* it borrows the sink's descriptor */
+	reporter_close(f->reporter);
+	figures_close(f->figures);
 	if (f->sink != NULL)
 		f->sink->ops->close(f->sink);
 	forwarder_close(f->forwarder);
 	for (size_t i = 0; i < f->route_count; i++)
 		route_close(f->routes[i]);
 	free(f->routes);
-	free(f->delivered_before);
+	board_close(f->board);
 	journal_close(f->journal);
 }
 
@@ -122,33 +169,27 @@ wait_for_something(struct forward *f, int limit_ms)
 
 /* ---- now and then ---- */
 
-static void
-write_statistics(struct forward *f)
+static int64_t
+statistics_ms(const struct forward *f)
 {
-	struct journal_stat stat;
-	int err = journal_stat(f->journal, &stat);
+	return f->worker->settings->monitor.statistics_s * (int64_t)1000;
+}
 
-	if (err == 0) {
-		log_info(LOG_STATISTICS,
-		    "journal: %llu records wait, %llu dead letters, %llu of %llu bytes",
-		    (unsigned long long)stat.records,
-		    (unsigned long long)stat.dead_count,
-		    (unsigned long long)stat.used_bytes,
-		    (unsigned long long)stat.max_bytes);
-		journal_stat_fini(&stat);
-	}
-	for (size_t i = 0; i < f->route_count; i++) {
-		struct forwarder_route_stat s;
+/* Past the backlog: the report has a producer of its own, and waits for nobody. */
+static void
+report_status(struct forward *f, int64_t now_ms)
+{
+	enum kafka_report_outcome outcome = kafka_report_poll(f->report);
+	struct buffer text = {0};
 
-		forwarder_route_stat(f->forwarder, i, &s);
-		log_info(LOG_STATISTICS,
-		    "route %s: %llu delivered, %llu dead, acknowledged up to %llu%s%s",
-		    s.name,
-		    (unsigned long long)(s.delivered_count - f->delivered_before[i]),
-		    (unsigned long long)s.dead_count, (unsigned long long)s.acked_seq,
-		    s.is_held ? ", holds: " : "", s.held_why);
-		f->delivered_before[i] = s.delivered_count;
-	}
+	if (outcome != KAFKA_REPORT_NONE)
+		reporter_done(f->reporter, now_ms, outcome == KAFKA_REPORT_ARRIVED);
+	if (kafka_report_is_busy(f->report) || !reporter_is_due(f->reporter, now_ms))
+		return;
+	figures_publish(f->figures, now_ms);
+	if (reporter_make(f->reporter, now_ms, &text) == 0)
+		kafka_report_send(f->report, text.data, text.size);
+	buffer_fini(&text);
 }
 
 static void
@@ -159,10 +200,16 @@ keep_house(struct forward *f, int64_t now_ms)
 		(void)journal_readers_check(f->journal);
 		f->readers_at_ms = now_ms + READERS_MS;
 	}
-	if (now_ms >= f->statistics_at_ms) {
-		write_statistics(f);
-		f->statistics_at_ms = now_ms + STATISTICS_MS;
+	if (now_ms >= f->figures_at_ms) {
+		figures_publish(f->figures, now_ms);
+		f->figures_at_ms = now_ms + FIGURES_MS;
 	}
+	if (now_ms >= f->statistics_at_ms) {
+		figures_log(f->figures);
+		f->statistics_at_ms = now_ms + statistics_ms(f);
+	}
+	if (f->report != NULL)
+		report_status(f, now_ms);
 }
 
 /* ---- the loop ---- */
@@ -172,7 +219,7 @@ run(struct forward *f)
 {
 	int err = 0;
 
-	f->statistics_at_ms = now_monotonic_ms() + STATISTICS_MS;
+	f->statistics_at_ms = now_monotonic_ms() + statistics_ms(f);
 	while (!worker_should_stop(f->worker)) {
 		int64_t now_ms = now_monotonic_ms();
 
@@ -232,6 +279,18 @@ tell_start(const struct forward *f)
 	journal_stat_fini(&stat);
 }
 
+/* What it met has been logged, in better words than these two codes have. */
+static void
+tell_failure(const struct worker *w, int err)
+{
+	if (err != ERR_FATAL && err != ERR_IO)
+		log_error(LOG_LIFECYCLE, "cannot start: %s", err_str(err));
+	else if (w->board_fd >= 0)
+		log_error(LOG_LIFECYCLE, "cannot start; tidegated tries it again");
+	else
+		log_error(LOG_LIFECYCLE, "cannot start");
+}
+
 int
 forward_run(struct worker *w)
 {
@@ -250,14 +309,21 @@ forward_run(struct worker *w)
 		err = open_routes(&f);
 	if (err == 0)
 		err = open_forwarder(&f);
+	if (err == 0)
+		err = board_open(&f.board, w->board_fd);
+	if (err == 0)
+		err = open_figures(&f);
+	if (err == 0)
+		err = open_reports(&f);
 	if (err != 0) {
-		log_error(LOG_LIFECYCLE, "cannot start: %s", err_str(err));
+		tell_failure(w, err);
 		goto end;
 	}
 	tell_start(&f);
 	err = run(&f);
 	if (stop(&f) != 0 || err != 0)
 		goto end;
+	figures_log(f.figures);
 	if (w->once && !forwarder_is_empty(f.forwarder)) {
 		log_warning(LOG_LIFECYCLE, "stopped before the journal was empty");
 		goto end;

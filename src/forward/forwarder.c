@@ -25,7 +25,7 @@
 #include "forwarder_parts.h"
 
 #define RUN_BYTES_USUAL ((uint64_t)64 * 1024)
-#define LANE_RUNS_MIN   2
+#define PINNED_RUNS_MIN 2
 #define ACK_INTERVAL_MS 200
 #define ACK_RETRY_MS    1000
 #define TRUNCATIONS_MAX 8
@@ -33,15 +33,15 @@
 #define REOPEN_FIRST_MS 1000
 #define REOPEN_LAST_MS  30000
 
-#define LANES_MAX ((size_t)1 << (64 - FORWARDER_SEQ_BITS))
+#define LANES_MAX ((size_t)1 << (64 - FORWARDER_SLOT_BITS))
 
 static void
 take_delivery(void *context, uint64_t tag, enum sink_result result, const char *text)
 {
 	struct forwarder *f = context;
-	struct lane *lane = &f->lanes[tag >> FORWARDER_SEQ_BITS];
-	uint64_t seq = lane_seq_of(lane, tag & FORWARDER_SEQ_MASK, FORWARDER_SEQ_MASK);
-	struct run *pinned = lane_come_back(lane, seq);
+	struct lane *lane = &f->lanes[tag >> FORWARDER_SLOT_BITS];
+	uint64_t number = tag & FORWARDER_SLOT_MASK;
+	struct run *pinned = lane_come_back(lane, number);
 
 	f->in_flight--;
 	if (pinned != NULL)
@@ -49,27 +49,162 @@ take_delivery(void *context, uint64_t tag, enum sink_result result, const char *
 	if (result != SINK_NOT_DELIVERED)
 		f->has_progress = true;
 	if (result == SINK_DELIVERED)
-		lane_deliver(lane, seq, f->now_ms);
+		lane_deliver(lane, number, f->now_ms);
 	else
-		lane_reject(
-		    lane, seq, result, f->is_alone && tag == f->alone_tag, text);
+		lane_reject(lane, lane_seq_at(lane, number), result,
+		    f->is_alone && tag == f->alone_tag, text);
+}
+
+/* All filters of all routes, so that a record is matched once. */
+static int
+open_matcher(struct forwarder *f, const struct forwarder_options *o)
+{
+	int err = topic_matcher_open(&f->matcher);
+
+	for (size_t i = 0; i < o->route_count && err == 0; i++) {
+		const struct settings_route *s = route_settings(o->routes[i]);
+
+		for (size_t k = 0; k < s->topic_filter_count && err == 0; k++)
+			err = topic_matcher_add(
+			    f->matcher, s->topic_filters[k], (uint32_t)i);
+	}
+	return err;
+}
+
+static int
+open_readahead(struct forwarder *f, const struct forwarder_options *o)
+{
+	uint64_t runs = o->buffer_max_bytes / RUN_BYTES_USUAL;
+	const struct readahead_options options = {
+	    .journal = f->journal,
+	    .matcher = f->matcher,
+	    .route_count = o->route_count,
+	    .reader_max = f->lane_count,
+	    .pin_max = runs < PINNED_RUNS_MIN ? PINNED_RUNS_MIN : (size_t)runs,
+	};
+
+	return readahead_open(&f->readahead, &options);
+}
+
+/* What the settings of its route ask of a lane. */
+static void
+apply_settings(struct lane *lane, const struct forwarder_options *o)
+{
+	const struct settings_route *s = route_settings(lane->route);
+
+	lane->is_off = !s->enabled;
+	if (lane->is_off)
+		log_event(LOG_LEVEL_INFO, LOG_DELIVERY,
+		    &(struct log_details){.route = lane->name},
+		    "route %s is switched off in the configuration: the journal keeps "
+		    "what is for it, from %llu on",
+		    lane->name, (unsigned long long)lane->acked_seq + 1);
+	if (s->on_reject != SETTINGS_REJECT_BURY)
+		return;
+	lane->refusals_max = o->retries > 0 ? (unsigned)o->retries : 0;
+	if (o->retries < 0)
+		log_event(LOG_LEVEL_WARNING, LOG_DELIVERY,
+		    &(struct log_details){.route = lane->name},
+		    "route %s: on_reject = \"bury\" without kafka.retries never "
+		    "buries: "
+		    "the route holds as with \"hold\"",
+		    lane->name);
+}
+
+/* Filters hold no control characters: a line each. */
+static int
+join_filters(char **out, const struct settings_route *s)
+{
+	struct buffer text = {0};
+	int err = 0;
+
+	for (size_t k = 0; k < s->topic_filter_count && err == 0; k++)
+		err = buffer_printf(&text, "%s\n", s->topic_filters[k]);
+	if (err == 0)
+		err = buffer_append(&text, "", 1);
+	if (err != 0)
+		buffer_fini(&text);
+	*out = (char *)text.data;
+	return err;
+}
+
+/* Cuts the text up. */
+static int
+open_passed(struct lane *lane, const struct journal_passed *passed)
+{
+	char *rest, *filter;
+	int err;
+
+	if (passed->until_seq <= lane->acked_seq)
+		return 0;
+	err = topic_matcher_open(&lane->passed_filters);
+	filter = strtok_r(passed->asked, "\n", &rest);
+	for (; filter != NULL && err == 0; filter = strtok_r(NULL, "\n", &rest))
+		err = topic_matcher_add(lane->passed_filters, filter, 0);
+	if (err != 0)
+		return err;
+	lane->passed_seq = passed->until_seq;
+	log_event(LOG_LEVEL_INFO, LOG_DELIVERY,
+	    &(struct log_details){
+		.route = lane->name, .counts = {{"acked_seq", lane->acked_seq}}},
+	    "route %s: its filters were changed: of what lies between %llu and %llu it "
+	    "delivers what they did not match before",
+	    lane->name, (unsigned long long)lane->acked_seq,
+	    (unsigned long long)passed->until_seq + 1);
+	return 0;
+}
+
+/*
+ * A lane whose filters were changed may have passed what they match now. It goes back,
+ * or that would be past all lanes, and nobody would have it.
+ */
+static int
+ask_for_filters(struct forwarder *f, const struct forwarder_options *o,
+    struct journal_passed *passed)
+{
+	char **asked = calloc(f->lane_count, sizeof(*asked));
+	int err = asked == NULL ? ERR_NOMEM : 0;
+
+	for (size_t i = 0; i < o->route_count && err == 0; i++)
+		err = join_filters(&asked[i], route_settings(o->routes[i]));
+	if (err == 0)
+		err = journal_routes_ask(
+		    f->journal, (const char *const *)asked, f->acked_seq, passed);
+	for (size_t i = 0; asked != NULL && i < o->route_count; i++)
+		free(asked[i]);
+	free(asked);
+	return err;
 }
 
 static int
 open_lanes(struct forwarder *f, const struct forwarder_options *o)
 {
+	struct journal_passed *passed = calloc(f->lane_count, sizeof(*passed));
 	const char **names = calloc(f->lane_count, sizeof(*names));
 	int err = ERR_NOMEM;
 
-	if (names == NULL)
-		return err;
+	if (names == NULL || passed == NULL)
+		goto end;
 	for (size_t i = 0; i < o->route_count; i++)
 		names[i] = route_name(o->routes[i]);
 	names[o->route_count] = FORWARDER_UNROUTED;
 	err = journal_routes_set(f->journal, names, f->lane_count, f->acked_seq);
+	if (err == 0)
+		err = ask_for_filters(f, o, passed);
 	for (size_t i = 0; i < f->lane_count && err == 0; i++)
 		err = lane_init(&f->lanes[i], names[i],
-		    i < o->route_count ? o->routes[i] : NULL, f->acked_seq[i]);
+		    i < o->route_count ? o->routes[i] : NULL, &f->room,
+		    f->acked_seq[i]);
+	for (size_t i = 0; i < f->lane_count; i++)
+		f->lanes[i].topics = o->topics;
+	for (size_t i = 0; i < o->route_count && err == 0; i++)
+		err = open_passed(&f->lanes[i], &passed[i]);
+	for (size_t i = 0; i < o->route_count && err == 0; i++)
+		apply_settings(&f->lanes[i], o);
+end:
+	for (size_t i = 0; passed != NULL && i < f->lane_count; i++)
+		free(passed[i].asked);
+	free(passed);
 	free(names);
 	return err;
 }
@@ -79,7 +214,6 @@ forwarder_open(struct forwarder **out, const struct forwarder_options *o)
 {
 	struct forwarder *f;
 	int err = ERR_NOMEM;
-	uint64_t runs;
 
 	*out = NULL;
 	if (o->route_count >= LANES_MAX)
@@ -90,18 +224,20 @@ forwarder_open(struct forwarder **out, const struct forwarder_options *o)
 	f->journal = o->journal;
 	f->sink = o->sink;
 	f->lane_count = o->route_count + 1;
-	f->lane_bytes = o->buffer_max_bytes / o->route_count;
-	runs = f->lane_bytes / RUN_BYTES_USUAL;
-	f->lane_runs = runs < LANE_RUNS_MIN ? LANE_RUNS_MIN : (size_t)runs;
+	/* One route has it all; several have half of it in common. */
+	f->room.each = o->buffer_max_bytes / o->route_count;
+	if (o->route_count > 1)
+		f->room.each /= 2;
+	f->room.common = o->buffer_max_bytes - f->room.each * o->route_count;
 	f->has_progress = true;
 	f->is_dirty = true; /* also truncates what an earlier one has left */
 	f->lanes = calloc(f->lane_count, sizeof(*f->lanes));
 	f->acked_seq = calloc(f->lane_count, sizeof(*f->acked_seq));
 	if (f->lanes == NULL || f->acked_seq == NULL)
 		goto fail;
-	/* A window reaches into one more than it opens, and a lane stands in another. */
-	err = readahead_open(
-	    &f->readahead, f->journal, f->lane_count * (f->lane_runs + 2));
+	err = open_matcher(f, o);
+	if (err == 0)
+		err = open_readahead(f, o);
 	if (err == 0)
 		err = open_lanes(f, o);
 	if (err != 0)
@@ -123,6 +259,7 @@ forwarder_close(struct forwarder *f)
 	for (size_t i = 0; f->lanes != NULL && i < f->lane_count; i++)
 		lane_fini(&f->lanes[i]);
 	readahead_close(f->readahead);
+	topic_matcher_close(f->matcher);
 	free(f->lanes);
 	free(f->acked_seq);
 	free(f);
@@ -316,11 +453,23 @@ forwarder_is_settled(const struct forwarder *f)
 	return f->in_flight == 0;
 }
 
+/* Has it nothing to do that it could ever do? */
+static bool
+is_done(const struct forwarder *f, const struct lane *lane)
+{
+	if (!lane_window_is_empty(lane))
+		return false;
+	if (lane->is_at_end || lane->is_parked)
+		return true;
+	return lane->route == NULL &&
+	       lane->next_seq > forwarder_last_to_look_at(f, lane);
+}
+
 bool
 forwarder_is_empty(const struct forwarder *f)
 {
 	for (size_t i = 0; i < f->lane_count; i++) {
-		if (!f->lanes[i].is_at_end || !lane_window_is_empty(&f->lanes[i]))
+		if (!is_done(f, &f->lanes[i]))
 			return false;
 	}
 	return !f->is_dirty && !f->has_more_to_truncate;
@@ -331,13 +480,18 @@ forwarder_route_stat(
     const struct forwarder *f, size_t index, struct forwarder_route_stat *out)
 {
 	const struct lane *lane = &f->lanes[index];
+	const char *why = lane->hold != LANE_RUNS ? lane->held_why : f->fatal_why;
 
+	if (lane->is_off)
+		why = "switched off in the configuration";
 	*out = (struct forwarder_route_stat){
 	    .name = lane->name,
 	    .acked_seq = lane->acked_seq,
 	    .delivered_count = lane->delivered_count,
+	    .delivered_bytes = lane->delivered_bytes,
 	    .dead_count = lane->dead_count,
-	    .is_held = lane->hold != LANE_RUNS || f->is_fatal,
-	    .held_why = lane->hold != LANE_RUNS ? lane->held_why : f->fatal_why,
+	    .error_count = lane->error_count,
+	    .is_held = lane->is_off || lane->hold != LANE_RUNS || f->is_fatal,
+	    .held_why = why,
 	};
 }

@@ -4,7 +4,8 @@
  *
  * Invariants: a record is sent only when its lane has room for it, but for one that is
  * larger than all the room and goes alone. A value that was not copied keeps its run in
- * memory until it comes back. While a lane is judged alone ("solo") nothing of another
+ * memory until it comes back. A record that is not for the lane is passed at no cost,
+ * with all its like up to the next one that is. While a lane is judged alone ("solo") nothing of another
  * is in flight: records of two routes may share a batch of Kafka's.
  *
  * Failure modes: the journal cannot be read or a record cannot be buried: that lane
@@ -19,9 +20,6 @@
 /* Work of one step, in records; one that is buried costs a commit to disk. */
 #define STEP_WORK 4096
 #define BURY_WORK 256
-
-/* What a record on its way takes in memory beside key and value, about. */
-#define RECORD_BYTES 128
 
 #define GAP_LOOK_MS 1000
 
@@ -67,7 +65,7 @@ reach_end(struct forwarder *f, struct lane *lane)
 	if (reach == lane->next_seq)
 		lane->is_at_end = true;
 	else
-		(void)lane_skip(lane, reach); /* refused: again when more is back */
+		lane_skip(lane, reach);
 }
 
 static void
@@ -89,14 +87,15 @@ find_run(struct forwarder *f, struct lane *lane)
 	struct damage damage = {0, 0};
 	int err;
 
-	if (lane->run != NULL && lane->next_seq >= lane->run->from_seq &&
+	if (lane->run != NULL && lane->run->view != NULL &&
+	    lane->next_seq >= lane->run->from_seq &&
 	    lane->next_seq < lane->run->end_seq)
 		return 0;
 	forwarder_leave_run(f, lane);
 	err = readahead_enter(f->readahead, lane->next_seq, &lane->run, &damage);
 	switch (err) {
 	case 0:
-		lane->at_run_start = true;
+		lane->cursor = 0;
 		lane_resume(lane, LANE_HOLD_READ, f->now_ms);
 		break;
 	case ERR_NOTFOUND:
@@ -115,24 +114,25 @@ find_run(struct forwarder *f, struct lane *lane)
 	return err;
 }
 
-/* Sequences in front of the run are not in the journal. False: not passed yet. */
-static bool
+/* Sequences in front of the run are not in the journal. */
+static void
 pass_gap(struct forwarder *f, struct lane *lane)
 {
 	uint64_t reach;
 
 	if (lane->next_seq >= lane->run->base_seq)
-		return true;
+		return;
 	reach = gap_reach(f, lane);
-	if (!lane_skip(lane, lane->run->base_seq))
-		return false;
+	lane_skip(lane, lane->run->base_seq);
 	if (reach < lane->run->base_seq)
-		log_error(LOG_JOURNAL,
+		log_event(LOG_LEVEL_ERROR, LOG_JOURNAL,
+		    &(struct log_details){.route = lane->name,
+			.counts = {{"first_seq", reach},
+			    {"count", lane->run->base_seq - reach}}},
 		    "route %s: sequences %llu to %llu are not in the journal, and no "
 		    "gap marker says why",
 		    lane->name, (unsigned long long)reach,
 		    (unsigned long long)lane->run->base_seq - 1);
-	return true;
 }
 
 /* ---- sending ---- */
@@ -145,24 +145,6 @@ may_go(struct forwarder *f, struct lane *lane)
 	if (f->solo != NULL && (f->solo != lane || f->in_flight > 0))
 		return false;
 	return lane_may_go(lane, f->now_ms);
-}
-
-static bool
-has_room(const struct forwarder *f, const struct lane *lane, uint64_t cost)
-{
-	if (lane->next_seq < lane->end_seq || lane_window_is_empty(lane))
-		return true;
-	if (lane->at_run_start && lane->window_runs >= f->lane_runs)
-		return false;
-	return lane->window_bytes + cost <= f->lane_bytes;
-}
-
-static uint32_t
-cost_of(size_t size)
-{
-	uint64_t cost = (uint64_t)size + RECORD_BYTES;
-
-	return cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
 }
 
 /* Put next_seq into dead. Anything but 0: it could not be done, the lane holds. */
@@ -189,7 +171,9 @@ bury(struct forwarder *f, struct lane *lane, const char *reason, const char *det
 	}
 	lane_bury(lane, f->now_ms);
 	f->has_progress = true;
-	log_repeated(&lane->bury_log, f->now_ms, LOG_LEVEL_WARNING, LOG_DELIVERY,
+	log_event_repeated(&lane->bury_log, f->now_ms, LOG_LEVEL_WARNING, LOG_DELIVERY,
+	    &(struct log_details){.route = lane->name,
+		.counts = {{"seq", seq}, {"dead", lane->dead_count}}},
 	    "route %s: %llu went to the dead letters (%s: %s), topic %.*s", lane->name,
 	    (unsigned long long)seq, reason, detail,
 	    r->topic.size < 200 ? (int)r->topic.size : 200,
@@ -223,77 +207,113 @@ judge_send(struct forwarder *f, struct lane *lane, int err)
 	return err;
 }
 
+/* Hand a rendered record over. */
 static int
-send_record(struct forwarder *f, struct lane *lane, const struct record *r)
+send_rendered(struct forwarder *f, struct lane *lane, struct sink_record *out)
 {
-	uint64_t seq = lane->next_seq;
-	uint64_t tag = (uint64_t)(lane - f->lanes) << FORWARDER_SEQ_BITS |
-		       (seq & FORWARDER_SEQ_MASK);
-	struct sink_record out;
-	struct run *pinned;
-	uint32_t cost;
+	uint64_t tag = (uint64_t)(lane - f->lanes) << FORWARDER_SLOT_BITS |
+		       (lane->next_slot & FORWARDER_SLOT_MASK);
+	size_t bytes = out->key.size + out->value.size;
+	struct run *pinned = NULL;
 	int err;
 
-	/* Before rendering, because it would be done again and again in vain. */
-	if (!has_room(f, lane, cost_of(r->payload.size)))
+	if (!lane_find_room(lane, bytes))
 		return ERR_FULL;
-	err = route_render(
-	    lane->route, r, seq, f->real_ms, seq <= lane->restamp_until, &out);
-	if (err != 0)
-		return err;
-	cost = cost_of(out.key.size + out.value.size);
-	if (!has_room(f, lane, cost))
-		return ERR_FULL;
-	err = f->sink->ops->send(f->sink, &out, tag);
-	if (err != 0)
+	if (!lane_may_try(lane, out->topic))
+		return ERR_AWAY;
+	if (!out->copy_value && readahead_pin(f->readahead, lane->run))
+		pinned = lane->run;
+	out->copy_value = pinned == NULL;
+	err = f->sink->ops->send(f->sink, out, tag);
+	if (err != 0) {
+		if (pinned != NULL)
+			readahead_unpin(f->readahead, pinned);
 		return judge_send(f, lane, err);
-	pinned = out.copy_value ? NULL : lane->run;
-	if (pinned != NULL)
-		readahead_pin(pinned);
-	lane_send(lane, cost, pinned);
+	}
+	lane_send(lane, bytes, out->topic, pinned);
 	f->is_alone = f->in_flight == 0;
 	f->alone_tag = tag;
 	f->in_flight++;
 	return 0;
 }
 
-static bool
-is_routed(const struct forwarder *f, const struct record *r)
+static int
+send_record(struct forwarder *f, struct lane *lane, const struct record *r)
 {
-	for (size_t i = 0; i + 1 < f->lane_count; i++) {
-		if (route_matches(f->lanes[i].route, r))
-			return true;
-	}
-	return false;
+	uint64_t seq = lane->next_seq;
+	struct sink_record out;
+	const char *why;
+	int err;
+
+	/* Before rendering, because it would be done again and again in vain. */
+	if (!lane_find_room(lane, r->payload.size))
+		return ERR_FULL;
+	err = route_render(
+	    lane->route, r, seq, f->real_ms, seq <= lane->restamp_until, &out, &why);
+	if (err == ERR_INVALID)
+		return bury(f, lane, DEAD_BAD_TOPIC, why);
+	if (err != 0)
+		return err;
+	return send_rendered(f, lane, &out);
 }
 
-/* Anything but 0: nothing more of this lane now. */
+static int
+bury_doomed(struct forwarder *f, struct lane *lane, const struct record *r)
+{
+	const char *reason =
+	    lane->doom == LANE_DOOM_SIZE ? DEAD_TOO_LARGE : DEAD_REFUSED;
+	bool is_for_topic = lane->doom == LANE_DOOM_ROUTE;
+	struct sink_record out;
+	const char *why;
+	int err = bury(f, lane, reason, lane->doomed_why);
+
+	if (err != 0 || !is_for_topic)
+		return err;
+	err =
+	    route_render(lane->route, r, lane->next_seq, f->real_ms, false, &out, &why);
+	if (err == 0)
+		lane_give_up(lane, out.topic);
+	return err == ERR_INVALID ? 0 : err;
+}
+
+/* Did the lane deliver it before its filters were changed, and it went back? */
+static bool
+has_passed(const struct lane *lane, const struct record *r)
+{
+	const uint32_t *owners;
+	size_t count = 0;
+
+	if (lane->next_seq <= lane->passed_seq)
+		topic_matcher_match(lane->passed_filters, r->topic, &owners, &count);
+	return count > 0;
+}
+
+/* Next_seq is for this lane. Anything but 0: nothing more of this lane now. */
 static int
 advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 {
 	const struct record *r = run_record(lane->run, lane->next_seq);
 	uint64_t dead_count = lane->dead_count;
-	uint32_t cost;
 	int err;
 
+	if (has_passed(lane, r)) {
+		lane_skip(lane, lane->next_seq + 1);
+		*work -= 1;
+		return 0;
+	}
 	err = lane_reserve(lane);
 	if (err != 0)
 		return err;
-	if (lane->next_seq == lane->doomed_seq) {
-		err = bury(f, lane,
-		    lane->is_doomed_for_size ? DEAD_TOO_LARGE : DEAD_REFUSED,
-		    lane->doomed_why);
-	} else if (lane->route == NULL && !is_routed(f, r)) {
-		err = bury(f, lane, DEAD_NO_ROUTE, "no route matches the topic");
-	} else if (lane->route != NULL && route_matches(lane->route, r)) {
-		err = send_record(f, lane, r);
-	} else {
-		/* It keeps its run in memory as long as the window reaches over it. */
-		cost = cost_of(r->payload.size);
-		err = has_room(f, lane, cost) ? 0 : ERR_FULL;
-		if (err == 0)
-			lane_pass(lane, cost);
+	if (lane->is_off) {
+		lane->is_parked = true;
+		return ERR_AWAY;
 	}
+	if (lane->next_seq == lane->doomed_seq)
+		err = bury_doomed(f, lane, r);
+	else if (lane->route == NULL)
+		err = bury(f, lane, DEAD_NO_ROUTE, "no route matches the topic");
+	else
+		err = send_record(f, lane, r);
 	if (err == 0 && lane->dead_count != dead_count)
 		*work = *work > BURY_WORK ? *work - BURY_WORK : 0;
 	else if (err == 0)
@@ -301,14 +321,10 @@ advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 	return err;
 }
 
-/*
- * How far may it look? What no route matches is judged only when every route is past it:
- * a record that waits for a route is not settled, and that route may change or go.
- */
-static uint64_t
-last_to_look_at(const struct forwarder *f, const struct lane *lane)
+uint64_t
+forwarder_last_to_look_at(const struct forwarder *f, const struct lane *lane)
 {
-	uint64_t seq = UINT64_MAX;
+	uint64_t seq = UINT64_MAX - 1;
 
 	for (size_t i = 0; lane->route == NULL && i + 1 < f->lane_count; i++) {
 		if (f->lanes[i].acked_seq < seq)
@@ -317,41 +333,82 @@ last_to_look_at(const struct forwarder *f, const struct lane *lane)
 	return seq;
 }
 
-/* Go on to the end of one run. */
+/* Pass what is known not to be for this lane. */
+static void
+pass_until(struct lane *lane, uint64_t seq, uint64_t last_seq, size_t *work)
+{
+	if (seq > last_seq + 1)
+		seq = last_seq + 1;
+	if (seq <= lane->next_seq)
+		return;
+	lane_skip(lane, seq);
+	*work -= 1;
+}
+
+/* Go on to the end of the run that the lane stands in. */
+static int
+advance_in_run(struct forwarder *f, struct lane *lane, uint64_t last_seq, size_t *work)
+{
+	const struct run *run = lane->run;
+	size_t number = (size_t)(lane - f->lanes);
+	int err = 0;
+
+	while (err == 0 && may_go(f, lane)) {
+		/* In the window there is a slot for each record that is its own. */
+		if (lane->next_slot == lane->end_slot && *work > 0)
+			pass_until(lane,
+			    run_next_of(run, number, lane->next_seq, &lane->cursor),
+			    last_seq, work);
+		if (*work == 0 || lane->next_seq >= run->end_seq ||
+		    lane->next_seq > last_seq)
+			break;
+		err = advance_one(f, lane, work);
+		lane_pass_done(lane);
+	}
+	return err;
+}
+
 static int
 advance(struct forwarder *f, struct lane *lane, size_t *work)
 {
-	uint64_t last_seq = last_to_look_at(f, lane);
+	uint64_t last_seq = forwarder_last_to_look_at(f, lane);
 	int err;
 
 	lane_pass_done(lane);
 	if (!may_go(f, lane))
 		return 0;
-	err = find_run(f, lane);
-	if (err == 0 && !pass_gap(f, lane))
-		return 0;
-	while (err == 0 && *work > 0 && lane->next_seq < lane->run->end_seq &&
-	       lane->next_seq <= last_seq) {
-		err = advance_one(f, lane, work);
-		lane_pass_done(lane);
-		if (!may_go(f, lane))
-			break;
+	if (lane->route == NULL) {
+		pass_until(lane, readahead_routed_until(f->readahead, lane->next_seq),
+		    last_seq, work);
+		if (*work == 0 || lane->next_seq > last_seq)
+			return 0;
 	}
+	err = find_run(f, lane);
+	if (err == 0) {
+		pass_gap(f, lane);
+		err = advance_in_run(f, lane, last_seq, work);
+	}
+	/* One that waits for a person, or for a while, keeps nothing in memory. */
+	if (lane->hold != LANE_RUNS || lane->is_parked)
+		forwarder_leave_run(f, lane);
 	return err == ERR_NOMEM ? err : 0;
 }
 
+/* The lanes take turns, a run at a time, until none of them can go on. */
 int
 forwarder_advance(struct forwarder *f)
 {
 	size_t work = STEP_WORK;
-	size_t before;
+	size_t idle_count = 0;
 	int err = 0;
 
-	do {
-		before = work;
-		for (size_t i = 0; i < f->lane_count && err == 0 && work > 0; i++)
-			err = advance(f, &f->lanes[i], &work);
-	} while (err == 0 && work > 0 && work < before);
+	while (err == 0 && work > 0 && idle_count < f->lane_count) {
+		size_t before = work;
+
+		err = advance(f, &f->lanes[f->turn], &work);
+		f->turn = (f->turn + 1) % f->lane_count;
+		idle_count = work < before ? 0 : idle_count + 1;
+	}
 	f->has_more = work == 0;
 	return err;
 }

@@ -8,18 +8,19 @@
 #include "log.h"
 #include "readahead.h"
 
-/* A tag: the lane's number above, the low bits of the sequence below. */
-#define FORWARDER_SEQ_BITS 48
-#define FORWARDER_SEQ_MASK (((uint64_t)1 << FORWARDER_SEQ_BITS) - 1)
+/* A tag: the lane's number above, that of the slot below. */
+#define FORWARDER_SLOT_BITS 48
+#define FORWARDER_SLOT_MASK (((uint64_t)1 << FORWARDER_SLOT_BITS) - 1)
 
 struct forwarder {
 	struct journal *journal;
 	struct sink *sink;
+	struct topic_matcher *matcher; /* all filters; the owners are lanes */
 	struct readahead *readahead;
 	struct lane *lanes;
-	size_t lane_count;   /* the last one has no route */
-	uint64_t lane_bytes; /* the window of one lane */
-	size_t lane_runs;
+	size_t lane_count; /* the last one has no route */
+	size_t turn;       /* the lane that goes on next */
+	struct lane_room room;
 	uint64_t *acked_seq; /* as told to the journal, or about to be */
 	int64_t now_ms;
 	int64_t real_ms;
@@ -47,6 +48,13 @@ struct forwarder {
 
 /* The sink has failed for good. */
 void forwarder_note_fatal(struct forwarder *f, const char *text);
+
+/*
+ * How far may the lane look? What no route matches is judged only when every route is
+ * past it: a record that waits for a route is not settled, and that route may change or
+ * go. So it waits for one that is switched off, too.
+ */
+uint64_t forwarder_last_to_look_at(const struct forwarder *f, const struct lane *lane);
 
 /* Stand nowhere. */
 void forwarder_leave_run(struct forwarder *f, struct lane *lane);

@@ -1,19 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A lane. The window is a ring of slots for acked_seq + 1 up to end_seq - 1; next_seq
- * moves within it after a rejection and at its end otherwise. Slots that are done leave
- * it at the front only: that is the finished prefix.
+ * A lane. The window is a ring of slots, one for each record of this lane behind the
+ * finished prefix; next_seq moves within it after a rejection and at its end otherwise.
+ * Slots that are done leave it at the front only: that is the finished prefix.
  *
- * Invariants: a slot leaves the window only when it is done. From a rejection until
- * everything is back nothing is sent (I4). A slot that is done is never sent again.
- *
- * After a rejection. Kafka refuses a whole batch of its own for one record in it, and
- * with gapless delivery everything behind comes back too. So what was refused is sent
- * again in smaller and smaller groups, a sixteenth each time, and only a record that is
- * refused when it was alone in flight, on all lanes, is doomed. (One at a time from the
- * start would cost a round trip for each of thousands of innocents.) It ends: a group
- * that is refused is always smaller than the last, or its one record is next judged
- * alone.
+ * Invariants: a slot leaves the window only when it is done. Between acked_seq and
+ * end_seq each record of this lane has a slot. From a rejection until everything is back
+ * nothing is sent (I4). A slot that is done is never sent again.
  */
 #include "lane.h"
 
@@ -24,21 +17,18 @@
 
 #include "err.h"
 
-#define FIRST_SLOTS     64
-#define CAREFUL_DIVISOR 16
-#define BARREN_MAX      3
-#define HOLD_FIRST_MS   1000
-#define HOLD_LAST_MS    60000
-
-/* A gap of at most this many is passed while others are in flight. */
-#define GAP_SLOTS_MAX 1024
+#define FIRST_SLOTS   64
+#define HOLD_FIRST_MS 1000
+#define HOLD_LAST_MS  60000
 
 int
-lane_init(struct lane *l, const char *name, struct route *route, uint64_t acked_seq)
+lane_init(struct lane *l, const char *name, struct route *route, struct lane_room *room,
+    uint64_t acked_seq)
 {
 	memset(l, 0, sizeof(*l));
 	l->name = name;
 	l->route = route;
+	l->room = room;
 	l->acked_seq = acked_seq;
 	l->next_seq = acked_seq + 1;
 	l->end_seq = acked_seq + 1;
@@ -54,12 +44,63 @@ lane_fini(struct lane *l)
 {
 	free(l->slots);
 	l->slots = NULL;
+	topic_matcher_close(l->passed_filters);
+	l->passed_filters = NULL;
 }
 
 static struct slot *
-slot_of(const struct lane *l, uint64_t seq)
+slot_of(const struct lane *l, uint64_t number)
 {
-	return &l->slots[seq & (l->capacity - 1)];
+	return &l->slots[number & (l->capacity - 1)];
+}
+
+uint64_t
+lane_seq_at(const struct lane *l, uint64_t number)
+{
+	return slot_of(l, number)->seq;
+}
+
+/* ---- the window ---- */
+
+/* What it takes beyond its own part of the room. */
+static uint64_t
+beyond_own(const struct lane *l, uint64_t bytes)
+{
+	return bytes > l->room->each ? bytes - l->room->each : 0;
+}
+
+static void
+set_window_bytes(struct lane *l, uint64_t bytes)
+{
+	l->room->common_used -= beyond_own(l, l->window_bytes);
+	l->room->common_used += beyond_own(l, bytes);
+	l->window_bytes = bytes;
+}
+
+static uint32_t
+cost_of(size_t bytes)
+{
+	uint64_t cost = (uint64_t)bytes + LANE_RECORD_BYTES;
+
+	return cost > UINT32_MAX ? UINT32_MAX : (uint32_t)cost;
+}
+
+static bool
+has_room(const struct lane *l, size_t bytes)
+{
+	uint64_t wanted = beyond_own(l, l->window_bytes + cost_of(bytes));
+	uint64_t others = l->room->common_used - beyond_own(l, l->window_bytes);
+
+	if (wanted == 0 || l->next_slot < l->end_slot || lane_window_is_empty(l))
+		return true;
+	return others + 2 * wanted <= l->room->common;
+}
+
+bool
+lane_find_room(struct lane *l, size_t bytes)
+{
+	l->wanted_bytes = has_room(l, bytes) ? 0 : bytes;
+	return l->wanted_bytes == 0;
 }
 
 int
@@ -68,136 +109,152 @@ lane_reserve(struct lane *l)
 	struct slot *slots, *old = l->slots;
 	size_t capacity = l->capacity * 2;
 
-	if (l->end_seq - l->acked_seq - 1 < l->capacity)
+	if (l->end_slot - l->first_slot < l->capacity)
 		return 0;
 	slots = calloc(capacity, sizeof(*slots));
 	if (slots == NULL)
 		return ERR_NOMEM;
-	for (uint64_t seq = l->acked_seq + 1; seq < l->end_seq; seq++)
-		slots[seq & (capacity - 1)] = *slot_of(l, seq);
+	for (uint64_t n = l->first_slot; n < l->end_slot; n++)
+		slots[n & (capacity - 1)] = *slot_of(l, n);
 	l->slots = slots;
 	l->capacity = capacity;
 	free(old);
 	return 0;
 }
 
+/* next_slot has moved, or what lies behind it. */
+static void
+find_next_seq(struct lane *l)
+{
+	l->next_seq =
+	    l->next_slot < l->end_slot ? slot_of(l, l->next_slot)->seq : l->end_seq;
+}
+
 void
 lane_pass_done(struct lane *l)
 {
-	while (l->next_seq < l->end_seq && slot_of(l, l->next_seq)->state == SLOT_DONE)
-		l->next_seq++;
+	while (
+	    l->next_slot < l->end_slot && slot_of(l, l->next_slot)->state == SLOT_DONE)
+		l->next_slot++;
+	find_next_seq(l);
 }
 
 /* The slot of next_seq, put at the end of the window if it is not in it yet. */
 static struct slot *
 take_next(struct lane *l, uint32_t cost)
 {
-	struct slot *s = slot_of(l, l->next_seq);
+	struct slot *s = slot_of(l, l->next_slot);
 
-	if (l->next_seq == l->end_seq) {
-		*s = (struct slot){.cost = cost, .opens_run = l->at_run_start};
-		l->window_bytes += cost;
-		l->window_runs += l->at_run_start;
-		l->at_run_start = false;
-		l->end_seq++;
+	if (l->next_slot == l->end_slot) {
+		*s = (struct slot){.seq = l->next_seq, .cost = cost};
+		set_window_bytes(l, l->window_bytes + cost);
+		l->end_slot++;
+		l->end_seq = l->next_seq + 1;
 	}
-	l->next_seq++;
+	l->next_slot++;
+	find_next_seq(l);
 	l->is_at_end = false;
 	return s;
+}
+
+void
+lane_go_back(struct lane *l)
+{
+	l->next_slot = l->first_slot;
+	find_next_seq(l);
+	l->is_at_end = false;
 }
 
 static void
 move_prefix(struct lane *l)
 {
-	while (l->acked_seq + 1 < l->end_seq) {
-		const struct slot *s = slot_of(l, l->acked_seq + 1);
+	while (!lane_window_is_empty(l)) {
+		const struct slot *s = slot_of(l, l->first_slot);
 
 		if (s->state != SLOT_DONE)
-			return;
-		l->window_bytes -= s->cost;
-		l->window_runs -= s->opens_run;
-		l->acked_seq++;
+			break;
+		if (l->topics != NULL)
+			topic_counts_add(l->topics, s->topic);
+		set_window_bytes(l, l->window_bytes - s->cost);
+		l->first_slot++;
 	}
+	if (l->next_slot < l->first_slot)
+		l->next_slot = l->first_slot;
+	find_next_seq(l);
+	l->acked_seq =
+	    (lane_window_is_empty(l) ? l->end_seq : slot_of(l, l->first_slot)->seq) - 1;
 }
 
 void
-lane_send(struct lane *l, uint32_t cost, struct run *pinned)
+lane_send(struct lane *l, size_t bytes, const char *topic, struct run *pinned)
 {
-	struct slot *s = take_next(l, cost);
+	struct slot *s = take_next(l, cost_of(bytes));
 
 	s->state = SLOT_OUT;
 	s->pinned = pinned;
+	if (l->topics != NULL)
+		s->topic = topic_counts_find(l->topics, topic);
 	l->in_flight++;
 }
 
 void
-lane_pass(struct lane *l, uint32_t cost)
+lane_skip(struct lane *l, uint64_t seq)
 {
-	if (lane_window_is_empty(l)) {
-		/* Nothing is owed before it: no need for a slot. */
-		l->acked_seq = l->next_seq++;
-		l->end_seq = l->next_seq;
-		l->is_at_end = false;
-		return;
+	/* Slots here: records that have gone out of the journal since they were read. */
+	for (; l->next_slot < l->end_slot && l->next_seq < seq; find_next_seq(l)) {
+		struct slot *s = slot_of(l, l->next_slot++);
+
+		if (s->state == SLOT_DONE)
+			continue;
+		s->state = SLOT_DONE;
+		s->topic = TOPIC_COUNTS_NONE;
 	}
-	take_next(l, cost)->state = SLOT_DONE;
+	if (l->end_seq < seq)
+		l->end_seq = seq;
+	l->is_at_end = false;
 	move_prefix(l);
 }
 
-bool
-lane_skip(struct lane *l, uint64_t seq)
-{
-	if (lane_window_is_empty(l)) {
-		l->acked_seq = seq - 1;
-		l->next_seq = l->end_seq = seq;
-		l->is_at_end = false;
-		return true;
-	}
-	if (l->in_flight > 0 && seq - l->next_seq > GAP_SLOTS_MAX)
-		return false;
-	while (l->next_seq < seq && !lane_window_is_empty(l)) {
-		if (lane_reserve(l) != 0)
-			return false;
-		lane_pass(l, 0);
-	}
-	return l->next_seq == seq || lane_skip(l, seq);
-}
-
-uint64_t
-lane_seq_of(const struct lane *l, uint64_t low, uint64_t mask)
-{
-	uint64_t first = l->acked_seq + 1;
-
-	return first + ((low - first) & mask);
-}
-
 struct run *
-lane_come_back(struct lane *l, uint64_t seq)
+lane_come_back(struct lane *l, uint64_t number)
 {
-	struct slot *s = slot_of(l, seq);
+	struct slot *s = slot_of(l, number);
 	struct run *pinned = s->pinned;
 
-	assert(seq > l->acked_seq && seq < l->end_seq && s->state == SLOT_OUT);
+	assert(number >= l->first_slot && number < l->end_slot && s->state == SLOT_OUT);
 	s->state = SLOT_OPEN;
 	s->pinned = NULL;
 	l->in_flight--;
 	return pinned;
 }
 
-/* Something was settled for good: whatever was tried works. */
-static void
-note_progress(struct lane *l)
+/* ---- what came back ---- */
+
+void
+lane_go_careful(struct lane *l, size_t limit, uint64_t until)
+{
+	l->careful_limit = limit;
+	l->careful_until = until;
+}
+
+void
+lane_note_progress(struct lane *l)
 {
 	l->barren_count = 0;
 	l->wants_solo = false;
 }
 
 void
-lane_deliver(struct lane *l, uint64_t seq, int64_t now_ms)
+lane_deliver(struct lane *l, uint64_t number, int64_t now_ms)
 {
-	slot_of(l, seq)->state = SLOT_DONE;
+	struct slot *s = slot_of(l, number);
+
+	s->state = SLOT_DONE;
 	l->delivered_count++;
-	note_progress(l);
+	l->delivered_bytes += s->cost - LANE_RECORD_BYTES;
+	if (s->seq == l->trial_seq)
+		lane_end_trial(l);
+	lane_note_progress(l);
 	move_prefix(l);
 	lane_resume(l, LANE_HOLD_ROUTE, now_ms);
 }
@@ -205,105 +262,33 @@ lane_deliver(struct lane *l, uint64_t seq, int64_t now_ms)
 void
 lane_bury(struct lane *l, int64_t now_ms)
 {
+	if (l->doomed_seq == l->next_seq && l->doom == LANE_DOOM_ROUTE)
+		lane_resume(l, LANE_HOLD_ROUTE, now_ms);
+	lane_resume(l, LANE_HOLD_BURY, now_ms);
 	l->dead_count++;
 	l->doomed_seq = 0;
-	note_progress(l);
-	lane_pass(l, 0);
-	lane_resume(l, LANE_HOLD_BURY, now_ms);
-}
+	lane_note_progress(l);
+	if (lane_window_is_empty(l)) {
+		lane_skip(l, l->next_seq + 1); /* nothing is owed before it */
+	} else {
+		struct slot *s = take_next(l, 0);
 
-void
-lane_reject(struct lane *l, uint64_t seq, enum sink_result result, bool was_alone,
-    const char *text)
-{
-	struct verdict *v = &l->verdict;
-
-	l->is_draining = true;
-	switch (result) {
-	case SINK_RECORD_REFUSED:
-	case SINK_RECORD_TOO_LARGE:
-		v->refused_count++;
-		v->was_alone = was_alone;
-		v->is_too_large = result == SINK_RECORD_TOO_LARGE;
-		if (seq > v->refused_last)
-			v->refused_last = seq;
-		break;
-	case SINK_TIMESTAMP_REFUSED:
-		/* Sent with the time of sending it was already: that is no cure. */
-		if (seq <= l->restamp_until)
-			v->is_route_refused = true;
-		v->is_time_refused = true;
-		break;
-	case SINK_ROUTE_REFUSED:
-		v->is_route_refused = true;
-		break;
-	case SINK_NOT_DELIVERED:
-	case SINK_DELIVERED:
-		if (v->why[0] == '\0')
-			snprintf(v->why, sizeof(v->why), "%s", text);
-		return;
+		s->state = SLOT_DONE;
+		s->topic = TOPIC_COUNTS_NONE;
+		move_prefix(l);
 	}
-	snprintf(v->why, sizeof(v->why), "%s", text);
-}
-
-static void
-go_careful(struct lane *l, size_t limit, uint64_t until)
-{
-	l->careful_limit = limit;
-	l->careful_until = until;
-}
-
-/* Records were refused, alone or among others. */
-static void
-judge_refused(struct lane *l, const struct verdict *v)
-{
-	size_t limit = v->refused_count / CAREFUL_DIVISOR;
-
-	go_careful(l, limit == 0 ? 1 : limit, v->refused_last);
-	if (v->refused_count > 1) {
-		l->barren_count = 0;
-		return;
-	}
-	l->wants_solo = !v->was_alone;
-	if (v->was_alone) {
-		l->doomed_seq = v->refused_last;
-		l->is_doomed_for_size = v->is_too_large;
-		snprintf(l->doomed_why, sizeof(l->doomed_why), "%s", v->why);
-		note_progress(l);
-	}
-}
-
-void
-lane_settle(struct lane *l, int64_t now_ms)
-{
-	struct verdict v = l->verdict;
-	uint64_t last_seq = l->next_seq - 1;
-
-	assert(l->in_flight == 0);
-	memset(&l->verdict, 0, sizeof(l->verdict));
-	l->is_draining = false;
-	l->next_seq = l->acked_seq + 1;
-	l->is_at_end = false;
-	l->barren_count++;
-	if (v.is_route_refused) {
-		lane_hold(l, LANE_HOLD_ROUTE, now_ms, v.why);
-		return;
-	}
-	if (v.refused_count > 0)
-		judge_refused(l, &v);
-	if (v.is_time_refused)
-		l->restamp_until = last_seq;
-	if (l->barren_count >= BARREN_MAX)
-		lane_hold(l, LANE_HOLD_ROUTE, now_ms, v.why);
 }
 
 bool
 lane_may_go(struct lane *l, int64_t now_ms)
 {
-	if (l->is_draining || (l->hold != LANE_RUNS && now_ms < l->hold_until_ms))
+	if (l->is_draining || l->is_parked ||
+	    (l->hold != LANE_RUNS && now_ms < l->hold_until_ms))
 		return false;
-	if (l->end_seq - l->acked_seq - 1 >= LANE_WINDOW_MAX &&
-	    l->next_seq == l->end_seq)
+	if (l->end_slot - l->first_slot >= LANE_WINDOW_MAX &&
+	    l->next_slot == l->end_slot)
+		return false;
+	if (l->wanted_bytes > 0 && !lane_find_room(l, l->wanted_bytes))
 		return false;
 	/* What was restamped must not share a batch of Kafka's with what was not. */
 	if (l->next_seq > l->restamp_until && l->acked_seq < l->restamp_until)
@@ -334,10 +319,13 @@ lane_hold(struct lane *l, enum lane_hold hold, int64_t now_ms, const char *why)
 	l->wants_solo = false;
 	snprintf(l->held_why, sizeof(l->held_why), "%s", why);
 	/* The next try is with one record, not with all that may be in flight. */
-	go_careful(l, 1, l->acked_seq + 1);
+	lane_go_careful(l, 1, l->acked_seq + 1);
 	if (now_ms >= l->hold_log.quiet_until_ms)
 		l->is_hold_logged = true;
-	log_repeated(&l->hold_log, now_ms, LOG_LEVEL_ERROR, LOG_DELIVERY,
+	log_event_repeated(&l->hold_log, now_ms, LOG_LEVEL_ERROR, LOG_DELIVERY,
+	    &(struct log_details){.route = l->name,
+		.counts = {{"seq", l->acked_seq + 1},
+		    {"retry_ms", (uint64_t)l->hold_delay_ms}}},
 	    "route %s holds at %llu: %s; trying again in %lld s", l->name,
 	    (unsigned long long)l->acked_seq + 1, l->held_why,
 	    (long long)l->hold_delay_ms / 1000);
@@ -349,7 +337,11 @@ lane_resume(struct lane *l, enum lane_hold hold, int64_t now_ms)
 	if (l->hold == LANE_RUNS || l->hold != hold)
 		return;
 	if (l->is_hold_logged)
-		log_info(LOG_DELIVERY, "route %s goes on after %lld s", l->name,
+		log_recovered(&l->hold_log, LOG_LEVEL_INFO, LOG_DELIVERY,
+		    &(struct log_details){.route = l->name,
+			.counts = {{"held_s",
+			    (uint64_t)(now_ms - l->held_since_ms) / 1000}}},
+		    "route %s goes on after %lld s", l->name,
 		    (long long)(now_ms - l->held_since_ms) / 1000);
 	l->is_hold_logged = false;
 	l->hold = LANE_RUNS;

@@ -5,7 +5,11 @@
  * of tiny commits does not make for a window of few records.
  *
  * A body stays while a value inside it is on its way; the decoded records, which may be
- * larger than the body, only while somebody stands in the run. Both are used again.
+ * larger than the body, only while somebody stands in the run, and no longer than until
+ * VIEWS_MAX others are wanted. Both are used again.
+ *
+ * With the records come lists (lists.h), so that a route pays for its own records alone,
+ * however many others there are.
  *
  * Invariant: a run that nobody stands in and that is not pinned may be overwritten at any
  * call of readahead_enter(); until then it is found again.
@@ -18,12 +22,16 @@
 #include <stdlib.h>
 
 #include "err.h"
+#include "lists.h"
 
 /* Further batches are added to a run that is smaller than this ... */
 #define GATHER_BYTES ((size_t)32 * 1024)
 
 /* ... as long as it stays below this; the room of a larger one is not kept. */
 #define RUN_BYTES ((size_t)128 * 1024)
+
+/* Runs of which the records are decoded: with many routes that is most of the memory. */
+#define VIEWS_MAX 16
 
 struct place {
 	struct record record;
@@ -35,18 +43,25 @@ struct view {
 	struct record_decoder *decoder;
 	struct place *places;
 	size_t capacity;
+	struct lists lists;
 	struct view *next; /* in the list of those not used */
 };
 
 struct readahead {
 	struct journal *journal;
+	struct lister lister;
 	struct journal_batch scratch;
 	struct run **runs;
 	size_t run_count;
 	size_t run_max;
 	struct view *views; /* not used */
+	struct run *latest; /* entered last: most who ask want the same */
+	size_t pin_max;
+	size_t pinned_count; /* runs */
 	uint64_t use_count;
 	uint64_t nothing_from; /* the journal had nothing from here on */
+	uint64_t routed_from;  /* each record from here ... */
+	uint64_t routed_until; /* ... to before here has a route */
 };
 
 static void
@@ -56,6 +71,7 @@ close_view(struct view *v)
 		return;
 	record_decoder_close(v->decoder);
 	free(v->places);
+	lists_fini(&v->lists);
 	free(v);
 }
 
@@ -72,8 +88,9 @@ open_view(struct readahead *ra, struct view **out)
 	v = calloc(1, sizeof(*v));
 	if (v == NULL)
 		return ERR_NOMEM;
-	if (record_decoder_open(&v->decoder) != 0) {
-		free(v);
+	if (lists_init(&v->lists, ra->lister.list_count) != 0 ||
+	    record_decoder_open(&v->decoder) != 0) {
+		close_view(v);
 		return ERR_NOMEM;
 	}
 	*out = v;
@@ -81,20 +98,23 @@ open_view(struct readahead *ra, struct view **out)
 }
 
 int
-readahead_open(struct readahead **out, struct journal *j, size_t run_max)
+readahead_open(struct readahead **out, const struct readahead_options *o)
 {
 	struct readahead *ra = calloc(1, sizeof(*ra));
 
 	*out = NULL;
 	if (ra == NULL)
 		return ERR_NOMEM;
-	ra->runs = calloc(run_max, sizeof(struct run *));
+	ra->run_max = o->reader_max + o->pin_max + 1;
+	ra->runs = calloc(ra->run_max, sizeof(struct run *));
 	if (ra->runs == NULL) {
 		free(ra);
 		return ERR_NOMEM;
 	}
-	ra->journal = j;
-	ra->run_max = run_max;
+	ra->journal = o->journal;
+	ra->lister.matcher = o->matcher;
+	ra->lister.list_count = o->route_count + 1;
+	ra->pin_max = o->pin_max;
 	ra->nothing_from = UINT64_MAX;
 	*out = ra;
 	return 0;
@@ -117,6 +137,7 @@ readahead_close(struct readahead *ra)
 		close_view(v);
 	}
 	journal_batch_fini(&ra->scratch);
+	lister_fini(&ra->lister);
 	free(ra->runs);
 	free(ra);
 }
@@ -139,11 +160,19 @@ forget(struct run *run)
 	run->from_seq = run->base_seq = run->end_seq = 0;
 }
 
+static bool
+has_seq(const struct run *run, uint64_t seq)
+{
+	return seq >= run->from_seq && seq < run->end_seq;
+}
+
 static struct run *
 find_run(const struct readahead *ra, uint64_t seq)
 {
+	if (ra->latest != NULL && has_seq(ra->latest, seq))
+		return ra->latest;
 	for (size_t i = 0; i < ra->run_count; i++) {
-		if (seq >= ra->runs[i]->from_seq && seq < ra->runs[i]->end_seq)
+		if (has_seq(ra->runs[i], seq))
 			return ra->runs[i];
 	}
 	return NULL;
@@ -258,6 +287,62 @@ decode_into(struct view *v, struct run *run)
 	return 0;
 }
 
+/* ---- matching ---- */
+
+static void
+note_routed(struct readahead *ra, const struct run *run)
+{
+	bool goes_on =
+	    run->base_seq >= ra->routed_from && run->base_seq <= ra->routed_until;
+
+	if (!goes_on)
+		ra->routed_from = run->base_seq;
+	if (!goes_on || run->end_seq > ra->routed_until)
+		ra->routed_until = run->end_seq;
+}
+
+static int
+match(struct readahead *ra, const struct run *run)
+{
+	uint32_t count = (uint32_t)(run->end_seq - run->base_seq);
+	struct view *v = run->view;
+	bool is_all_routed = false;
+	int err = 0;
+
+	lister_begin(&ra->lister);
+	for (uint32_t i = 0; i < count && err == 0; i++)
+		err = lister_add(&ra->lister, i, v->places[i].record.topic);
+	if (err == 0)
+		err = lister_end(&ra->lister, &v->lists, &is_all_routed);
+	if (is_all_routed)
+		note_routed(ra, run);
+	return err;
+}
+
+uint64_t
+readahead_routed_until(const struct readahead *ra, uint64_t seq)
+{
+	return seq >= ra->routed_from && seq < ra->routed_until ? ra->routed_until
+								: seq;
+}
+
+uint64_t
+run_next_of(const struct run *run, size_t route, uint64_t seq, uint32_t *cursor)
+{
+	const struct lists *l = &run->view->lists;
+	uint32_t begin = route == 0 ? 0 : l->ends[route - 1];
+
+	for (; begin + *cursor < l->ends[route]; (*cursor)++) {
+		uint64_t own = run->base_seq + l->records[begin + *cursor];
+
+		if (own >= seq)
+			return own;
+	}
+	return run->end_seq;
+}
+
+/* ---- standing in a run ---- */
+
 static void
 drop_view(struct readahead *ra, struct run *run)
 {
@@ -268,15 +353,38 @@ drop_view(struct readahead *ra, struct run *run)
 	run->view = NULL;
 }
 
+/* Those who stand in the run that was entered longest ago have to enter it again. */
+static void
+limit_views(struct readahead *ra)
+{
+	struct run *oldest = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; i < ra->run_count; i++) {
+		struct run *run = ra->runs[i];
+
+		if (run->view == NULL)
+			continue;
+		count++;
+		if (oldest == NULL || run->used_at < oldest->used_at)
+			oldest = run;
+	}
+	if (count >= VIEWS_MAX)
+		drop_view(ra, oldest);
+}
+
 static int
 decode(struct readahead *ra, struct run *run, uint64_t seq, struct damage *damage)
 {
 	int err;
 
+	limit_views(ra);
 	err = open_view(ra, &run->view);
 	if (err != 0)
 		return err;
 	err = decode_into(run->view, run);
+	if (err == 0 && seq < run->end_seq)
+		err = match(ra, run);
 	if (err == 0 && seq < run->end_seq)
 		return 0;
 	drop_view(ra, run);
@@ -290,12 +398,13 @@ int
 readahead_enter(
     struct readahead *ra, uint64_t seq, struct run **out, struct damage *damage)
 {
-	struct run *run = find_run(ra, seq);
+	struct run *run;
 	int err = 0;
 
+	if (seq >= ra->nothing_from)
+		return ERR_NOTFOUND;
+	run = find_run(ra, seq);
 	if (run == NULL) {
-		if (seq >= ra->nothing_from)
-			return ERR_NOTFOUND;
 		err = take_run(ra, &run);
 		if (err == 0)
 			err = fill(ra, run, seq, damage);
@@ -306,6 +415,7 @@ readahead_enter(
 		return err;
 	run->reader_count++;
 	run->used_at = ++ra->use_count;
+	ra->latest = run;
 	*out = run;
 	return 0;
 }
@@ -328,16 +438,21 @@ readahead_leave(struct readahead *ra, struct run *run)
 	settle(ra, run);
 }
 
-void
-readahead_pin(struct run *run)
+bool
+readahead_pin(struct readahead *ra, struct run *run)
 {
+	if (run->pin_count == 0 && ra->pinned_count == ra->pin_max)
+		return false;
+	ra->pinned_count += run->pin_count == 0;
 	run->pin_count++;
+	return true;
 }
 
 void
 readahead_unpin(struct readahead *ra, struct run *run)
 {
 	run->pin_count--;
+	ra->pinned_count -= run->pin_count == 0;
 	settle(ra, run);
 }
 

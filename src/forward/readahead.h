@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Reading ahead in the journal: runs of consecutive records, read and decoded once and
- * shared by all who stand at the same place. Part of the forwarder.
+ * Reading ahead in the journal: runs of consecutive records, read, decoded and matched
+ * against the routes once, and shared by all who stand at the same place. Part of the
+ * forwarder.
  */
 #ifndef READAHEAD_H
 #define READAHEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "journal.h"
 #include "record.h"
+#include "topic_matcher.h"
 
 struct readahead;
 
@@ -21,7 +24,7 @@ struct run {
 	uint64_t end_seq;
 	uint64_t batch_end_seq; /* of its first batch */
 	struct buffer body;
-	struct view *view; /* decoded; while somebody stands in it */
+	struct view *view; /* decoded; NULL: to be entered again before it is used */
 	size_t reader_count;
 	size_t pin_count;
 	uint64_t used_at; /* a count, not a time */
@@ -33,8 +36,22 @@ struct damage {
 	uint64_t end_seq;
 };
 
-/* run_max: how many runs may be in memory. j is borrowed. Errors: ERR_NOMEM. */
-int readahead_open(struct readahead **out, struct journal *j, size_t run_max);
+struct readahead_options {
+	struct journal *journal;
+	struct topic_matcher *matcher; /* whose owners are routes, by number */
+	size_t route_count;
+	size_t reader_max; /* how many may stand in runs at a time, in one each */
+	size_t pin_max;    /* how many runs may be pinned */
+};
+
+/*
+ * At most reader_max + pin_max + 1 runs are in memory, each of one batch or of about
+ * 128 KiB; of a few of them the records are decoded.
+ *
+ * Ownership: journal and matcher are borrowed.
+ * Errors:    ERR_NOMEM.
+ */
+int readahead_open(struct readahead **out, const struct readahead_options *o);
 void readahead_close(struct readahead *ra);
 
 /* The journal may have grown: look again where there was nothing. */
@@ -43,7 +60,7 @@ void readahead_refresh(struct readahead *ra);
 /*
  * Stand in the run that holds seq, or in the first one behind it.
  *
- * Ownership: *out stays until readahead_leave().
+ * Ownership: *out stays until readahead_leave(), its view until somebody enters another.
  * Errors:    ERR_NOTFOUND (nothing at seq or behind), ERR_FULL (every run is in use:
  *            again once something came back), ERR_CORRUPT or ERR_VERSION (damage tells
  *            the range), ERR_IO, ERR_NOMEM.
@@ -52,9 +69,27 @@ int readahead_enter(
     struct readahead *ra, uint64_t seq, struct run **out, struct damage *damage);
 void readahead_leave(struct readahead *ra, struct run *run);
 
-/* A value inside the run's body is on its way: keep the body. Nests. */
-void readahead_pin(struct run *run);
+/*
+ * A value inside the run's body is on its way: keep the body. Nests. False: too many
+ * runs are kept that way, the value has to be copied.
+ */
+bool readahead_pin(struct readahead *ra, struct run *run);
 void readahead_unpin(struct readahead *ra, struct run *run);
+
+/*
+ * Up to which sequence is it known that each record has a route, beginning at seq?
+ * seq itself where nothing is known.
+ */
+uint64_t readahead_routed_until(const struct readahead *ra, uint64_t seq);
+
+/*
+ * For one who stands in the run: the first record at seq or behind that the route
+ * matches, end_seq if there is none. Number route_count: that no route matches.
+ *
+ * cursor:    0 on entering the run, then left alone; seq must not go back.
+ */
+uint64_t run_next_of(
+    const struct run *run, size_t route, uint64_t seq, uint32_t *cursor);
 
 /* For one who stands in the run. stored: as it is in the journal. */
 const struct record *run_record(const struct run *run, uint64_t seq);

@@ -199,33 +199,47 @@ load_all(struct journal *j, uint64_t *max_bytes)
 	return rc == ERR_NOTFOUND ? ERR_OK : rc; /* not yet told */
 }
 
-static int
-check_identity(const struct journal *j, const char *gateway_id)
+int
+journal_identity_check(
+    const struct journal *j, const char *gateway_id, struct buffer *why)
 {
 	const struct journal_identity *id = &j->identity;
 	char machine[33];
+	int rc;
 
 	if (strcmp(id->gateway_id, gateway_id) != 0) {
-		log_error(LOG_JOURNAL,
-		    "%s: belongs to gateway \"%s\", the configuration says \"%s\". If "
+		rc = buffer_printf(why,
+		    "belongs to gateway \"%s\", the configuration says \"%s\". If "
 		    "the journal was moved here or the gateway renamed: "
 		    "\"tidegate-admin adopt\"; "
 		    "if it is a copy: \"tidegate-admin new-identity\"",
-		    j->directory, id->gateway_id, gateway_id);
-		return ERR_IDENTITY;
+		    id->gateway_id, gateway_id);
+		return rc != ERR_OK ? rc : ERR_IDENTITY;
 	}
 	journal_machine_id(machine);
 	if (id->machine_id[0] != '\0' && machine[0] != '\0' &&
 	    strcmp(id->machine_id, machine) != 0) {
-		log_error(LOG_JOURNAL,
-		    "%s: was made on another machine. If it was moved here: "
+		rc = buffer_append_str(why,
+		    "was made on another machine. If it was moved here: "
 		    "\"tidegate-admin adopt\"; if this machine is a clone of the "
 		    "other: "
-		    "\"tidegate-admin new-identity\"",
-		    j->directory);
-		return ERR_IDENTITY;
+		    "\"tidegate-admin new-identity\"");
+		return rc != ERR_OK ? rc : ERR_IDENTITY;
 	}
 	return ERR_OK;
+}
+
+static int
+check_identity(const struct journal *j, const char *gateway_id)
+{
+	struct buffer why = {0};
+	int rc = journal_identity_check(j, gateway_id, &why);
+
+	if (rc != ERR_OK)
+		log_error(LOG_JOURNAL, "%s: %.*s", j->directory, (int)why.size,
+		    why.size > 0 ? (const char *)why.data : err_str(rc));
+	buffer_fini(&why);
+	return rc;
 }
 
 static int

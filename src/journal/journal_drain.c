@@ -2,7 +2,8 @@
 /*
  * Draining: a position per route, truncation behind the smallest, dead letters.
  *
- * Invariant: a position never goes back, and never beyond what was appended. A batch
+ * Invariant: a position never goes back, but for journal_routes_ask(), and never beyond
+ * what was appended. A batch
  * is deleted only when every route is past the whole of it, which the keys tell (its
  * own header may be damaged).
  *
@@ -21,20 +22,20 @@
 
 /* ---- routes ---- */
 
-static int
-get_acked(struct journal *j, const char *route, uint64_t *acked)
+int
+journal_acked_get(struct journal *j, const char *route, uint64_t *acked)
 {
 	char key[JOURNAL_KEY_BYTES];
-	int rc = journal_meta_ack_key(route, key);
+	int rc = journal_meta_route_key("ack", route, key);
 
 	return rc != ERR_OK ? rc : journal_meta_get_u64(j, key, acked);
 }
 
-static int
-put_acked(struct journal *j, const char *route, uint64_t acked)
+int
+journal_acked_put(struct journal *j, const char *route, uint64_t acked)
 {
 	char key[JOURNAL_KEY_BYTES];
-	int rc = journal_meta_ack_key(route, key);
+	int rc = journal_meta_route_key("ack", route, key);
 
 	return rc != ERR_OK ? rc : journal_meta_put_u64(j, key, acked);
 }
@@ -97,8 +98,8 @@ note_slowest(void *context, struct store_cursor *c, struct bytes route, uint64_t
 }
 
 /* Where the slowest of the known routes stands, those that leave among them. */
-static int
-find_slowest(struct journal *j, uint64_t *seq)
+int
+journal_slowest(struct journal *j, uint64_t *seq)
 {
 	struct slowest slowest = {0};
 	int rc = journal_meta_positions(j, note_slowest, &slowest);
@@ -126,12 +127,14 @@ set_routes(struct journal *j, void *context)
 	uint64_t start = 0;
 	int rc;
 
-	rc = find_slowest(j, &start);
+	rc = journal_slowest(j, &start);
 	for (size_t i = 0; rc == ERR_OK && i < routes->count; i++) {
-		rc = get_acked(j, routes->names[i], &routes->acked[i]);
+		rc = journal_acked_get(j, routes->names[i], &routes->acked[i]);
 		if (rc == ERR_NOTFOUND) {
 			routes->acked[i] = start;
-			rc = put_acked(j, routes->names[i], start);
+			rc = journal_acked_put(j, routes->names[i], start);
+			if (rc == ERR_OK)
+				rc = journal_asked_forget(j, routes->names[i]);
 		}
 	}
 	return rc != ERR_OK ? rc : journal_meta_positions(j, forget_unnamed, routes);
@@ -217,14 +220,14 @@ move_positions(struct journal *j, struct drain *d, bool write, uint64_t *least)
 	for (size_t i = 0; rc == ERR_OK && i < j->route_count; i++) {
 		uint64_t acked = 0;
 
-		rc = get_acked(j, j->route_names[i], &acked);
+		rc = journal_acked_get(j, j->route_names[i], &acked);
 		if (rc == ERR_OK && d->acked[i] >= next)
 			rc = ERR_INVALID; /* it would skip what is yet to come */
 		if (rc == ERR_OK && d->acked[i] > acked) {
 			acked = d->acked[i];
 			d->is_moved = true;
 			if (write)
-				rc = put_acked(j, j->route_names[i], acked);
+				rc = journal_acked_put(j, j->route_names[i], acked);
 		}
 		if (i == 0 || acked < *least)
 			*least = acked;

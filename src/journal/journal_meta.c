@@ -77,9 +77,9 @@ journal_meta_next(struct journal *j, uint64_t *next)
 }
 
 int
-journal_meta_ack_key(const char *route, char key[JOURNAL_KEY_BYTES])
+journal_meta_route_key(const char *kind, const char *route, char key[JOURNAL_KEY_BYTES])
 {
-	int n = snprintf(key, JOURNAL_KEY_BYTES, "ack/%s", route);
+	int n = snprintf(key, JOURNAL_KEY_BYTES, "%s/%s", kind, route);
 
 	/* LMDB takes keys of up to 511 bytes. */
 	return n < 0 || n >= JOURNAL_KEY_BYTES ? ERR_INVALID : ERR_OK;

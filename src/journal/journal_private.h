@@ -118,8 +118,9 @@ int journal_meta_put_u64(struct journal *j, const char *name, uint64_t n);
 /* The sequence number that comes next. ERR_CORRUPT where it is missing or 0. */
 int journal_meta_next(struct journal *j, uint64_t *next);
 
-/* Errors: ERR_INVALID, the name is too long. */
-int journal_meta_ack_key(const char *route, char key[JOURNAL_KEY_BYTES]);
+/* "KIND/ROUTE". Errors: ERR_INVALID, the name is too long. */
+int journal_meta_route_key(
+    const char *kind, const char *route, char key[JOURNAL_KEY_BYTES]);
 
 /*
  * Show visit the position of each known route; it may delete the one that it is shown,
@@ -129,6 +130,16 @@ typedef int journal_position_visit(
     void *context, struct store_cursor *c, struct bytes route, uint64_t acked);
 int journal_meta_positions(
     struct journal *j, journal_position_visit *visit, void *context);
+
+/* The position of a route that is known. Errors: ERR_NOTFOUND. */
+int journal_acked_get(struct journal *j, const char *route, uint64_t *acked);
+int journal_acked_put(struct journal *j, const char *route, uint64_t acked);
+
+/* Where the slowest of the known routes stands. */
+int journal_slowest(struct journal *j, uint64_t *seq);
+
+/* What is known of an earlier route of that name, but for its position. */
+int journal_asked_forget(struct journal *j, const char *route);
 
 /* A new journal's meta, unless another process was first. */
 int journal_meta_create(struct journal *j, const char *gateway_id);

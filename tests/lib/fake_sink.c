@@ -11,6 +11,7 @@ struct fake_record {
 	struct fake_landed as_landed;
 	const void *borrowed; /* the value, where it was not to be copied */
 	bool is_answered;     /* taken out of the queue by sweep() */
+	bool has_landed;      /* ... and kept */
 };
 
 static void *
@@ -34,6 +35,14 @@ copy(struct bytes in)
 		memcpy(out, in.data, in.size);
 	out[in.size] = '\0';
 	return out;
+}
+
+static void
+free_landed(struct fake_landed *r)
+{
+	free(r->topic);
+	free(r->key);
+	free(r->value);
 }
 
 static size_t
@@ -77,7 +86,7 @@ fake_send(struct sink *sink, const struct sink_record *r, uint64_t tag)
 	f->is_answered = false;
 	f->as_landed = (struct fake_landed){
 	    .tag = tag,
-	    .topic = r->topic,
+	    .topic = copy((struct bytes){r->topic, strlen(r->topic)}),
 	    .partition = partition_of(s, r->key),
 	    .key = r->key.data == NULL ? NULL : copy(r->key),
 	    .value = copy(r->value),
@@ -112,10 +121,8 @@ answer(struct fake_sink *s, size_t index, bool lands, enum sink_result result)
 		s->landed = grow(s->landed, s->landed_count, &s->landed_capacity,
 		    sizeof(*s->landed));
 		s->landed[s->landed_count++] = f.as_landed;
-	} else {
-		free(f.as_landed.key);
-		free(f.as_landed.value);
 	}
+	s->queue[index].has_landed = lands;
 	s->sink.delivered(s->sink.context, f.as_landed.tag, result, text);
 }
 
@@ -139,6 +146,8 @@ sweep(struct fake_sink *s)
 	for (size_t i = 0; i < s->queue_count; i++) {
 		if (!s->queue[i].is_answered)
 			s->queue[kept++] = s->queue[i];
+		else if (!s->queue[i].has_landed)
+			free_landed(&s->queue[i].as_landed);
 	}
 	s->queue_count = kept;
 }
@@ -285,10 +294,8 @@ void
 fake_sink_fini(struct fake_sink *s)
 {
 	fake_sink_forget(s);
-	for (size_t i = 0; i < s->landed_count; i++) {
-		free(s->landed[i].key);
-		free(s->landed[i].value);
-	}
+	for (size_t i = 0; i < s->landed_count; i++)
+		free_landed(&s->landed[i]);
 	free(s->queue);
 	free(s->landed);
 }
@@ -302,10 +309,8 @@ fake_sink_fail(struct fake_sink *s)
 void
 fake_sink_forget(struct fake_sink *s)
 {
-	for (size_t i = 0; i < s->queue_count; i++) {
-		free(s->queue[i].as_landed.key);
-		free(s->queue[i].as_landed.value);
-	}
+	for (size_t i = 0; i < s->queue_count; i++)
+		free_landed(&s->queue[i].as_landed);
 	s->queue_count = 0;
 	s->out_count = 0;
 	s->out_bytes = 0;

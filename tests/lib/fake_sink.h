@@ -18,7 +18,7 @@
 /* What is in "Kafka", in the order in which it got there. */
 struct fake_landed {
 	uint64_t tag;
-	const char *topic; /* of the route: borrowed */
+	char *topic;
 	size_t partition;
 	char *key; /* NULL: none */
 	char *value;

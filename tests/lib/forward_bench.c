@@ -30,6 +30,7 @@ bench_init(struct bench *b, void **state)
 	b->buffer_max_bytes = BUFFER;
 	b->dead_max_bytes = 1 << 20;
 	b->codec = BATCH_CODEC_ZSTD;
+	b->retries = -1;
 	b->now_ms = 1000;
 	fake_sink_init(&b->sink);
 }
@@ -44,6 +45,7 @@ bench_add_route(
 	b->filters[index][0] = bench_text(filter);
 	*r = (struct settings_route){
 	    .name = bench_text(name),
+	    .enabled = true,
 	    .topic_filters = b->filters[index],
 	    .topic_filter_count = 1,
 	    .topic = bench_text(topic),
@@ -121,6 +123,7 @@ bench_start(struct bench *b)
 	    .routes = b->open_routes,
 	    .route_count = b->settings.route_count,
 	    .buffer_max_bytes = b->buffer_max_bytes,
+	    .retries = b->retries,
 	};
 
 	b->journal = bench_open_journal(b, JOURNAL_FORWARD);

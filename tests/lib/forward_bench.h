@@ -16,7 +16,7 @@
 #include "route.h"
 #include "settings.h"
 
-#define ROUTES_MAX 4
+#define ROUTES_MAX 200
 #define REAL_MS    1795514500000
 #define STEP_MS    10
 #define STEPS_MAX  200000
@@ -30,6 +30,7 @@ struct bench {
 	char *filters[ROUTES_MAX][3];
 	uint64_t buffer_max_bytes;
 	uint64_t dead_max_bytes;
+	int retries;
 	enum batch_codec codec;
 	struct journal *journal;
 	struct route *open_routes[ROUTES_MAX];

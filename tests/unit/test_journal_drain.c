@@ -102,6 +102,66 @@ renamed_route_starts_where_the_old_one_stood(void **state)
 }
 
 static void
+ask(struct journal *j, const char *a, const char *b, uint64_t acked[2],
+    struct journal_passed passed[2])
+{
+	const char *const names[] = {"a", "b"}, *const asked[] = {a, b};
+
+	assert_int_equal(journal_routes_set(j, names, 2, acked), ERR_OK);
+	assert_int_equal(journal_routes_ask(j, asked, acked, passed), ERR_OK);
+}
+
+static void
+assert_passed(struct journal_passed *passed, uint64_t until_seq, const char *asked)
+{
+	assert_int_equal(passed->until_seq, until_seq);
+	if (until_seq > 0)
+		assert_string_equal(passed->asked, asked);
+	free(passed->asked);
+}
+
+static void
+route_that_asks_for_something_else_goes_back(void **state)
+{
+	struct journal *j = open_with(*state, 3);
+	const char *const one[] = {"b"}, *const asked[] = {"y"};
+	uint64_t acked[2] = {0}, to[] = {20, 10};
+	struct journal_passed passed[2];
+	bool left;
+
+	ask(j, "x", NULL, acked, passed);
+	assert_passed(&passed[0], 0, NULL);
+	assert_passed(&passed[1], 0, NULL);
+	assert_int_equal(journal_acknowledge(j, to, &left), ERR_OK);
+	/* The same, or not known before: it stays. */
+	ask(j, "x", "y", acked, passed);
+	assert_int_equal(acked[0], 20);
+	assert_int_equal(acked[1], 10);
+	assert_passed(&passed[0], 0, NULL);
+	assert_passed(&passed[1], 0, NULL);
+	for (int i = 0; i < 2; i++) { /* the second time it asks for the same */
+		ask(j, "longer", "y", acked, passed);
+		assert_int_equal(acked[0], 10);
+		assert_int_equal(acked[1], 10);
+		assert_passed(&passed[0], 20, "x");
+		assert_passed(&passed[1], 0, NULL);
+	}
+	/* Before it is there again: nothing is known of what it has had. */
+	ask(j, "third", "y", acked, passed);
+	assert_passed(&passed[0], 0, NULL);
+	free(passed[1].asked);
+	/* A route that left has left nothing behind. */
+	assert_int_equal(journal_routes_set(j, one, 1, acked), ERR_OK);
+	assert_int_equal(journal_routes_ask(j, asked, acked, passed), ERR_OK);
+	free(passed[0].asked);
+	ask(j, "fourth", "y", acked, passed);
+	assert_int_equal(acked[0], 10);
+	assert_passed(&passed[0], 0, NULL);
+	free(passed[1].asked);
+	journal_close(j);
+}
+
+static void
 first_route_of_an_empty_journal_owes_nothing(void **state)
 {
 	struct journal *j = open_with(*state, 1);
@@ -338,6 +398,7 @@ main(void)
 	    TEST(first_routes_start_at_the_oldest_record),
 	    TEST(new_route_starts_where_the_slowest_stands),
 	    TEST(renamed_route_starts_where_the_old_one_stood),
+	    TEST(route_that_asks_for_something_else_goes_back),
 	    TEST(first_route_of_an_empty_journal_owes_nothing),
 	    TEST(route_name_too_long_is_refused),
 	    TEST(positions_survive_and_never_go_back),
