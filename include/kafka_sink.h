@@ -23,6 +23,19 @@
  */
 int kafka_sink_open(struct sink **out, const struct settings *settings);
 
+enum kafka_reach {
+	KAFKA_UNSEEN, /* it has neither answered nor failed to */
+	KAFKA_AWAY,
+	KAFKA_HERE,
+};
+
+/*
+ * Is there a connection to Kafka, as far as the sink s (of kafka_sink_open()) knows?
+ *
+ * why:       out, why it is away, in words; "". Borrowed until the next call of s.
+ */
+enum kafka_reach kafka_sink_reach(const struct sink *s, const char **why);
+
 /*
  * Would librdkafka take the settings (names and values of kafka.properties above all)?
  * Opens nothing. Appends a line "FILE:LINE: what is wrong" for each mistake.

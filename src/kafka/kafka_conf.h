@@ -5,18 +5,23 @@
 
 #include <librdkafka/rdkafka.h>
 
+#include "kafka_reason.h"
 #include "settings.h"
 
 /*
  * With read_secrets false no file is opened: a name whose value comes from one is
- * judged alone.
+ * judged alone. What is wrong with a certificate comes to the log callback, in a line
+ * for kafka_reason_certificate().
  *
  * Ownership: *out is the caller's, for rd_kafka_new() or rd_kafka_conf_destroy();
  *            mistakes is appended to, a line each.
- * Errors:    ERR_INVALID (see mistakes), ERR_IO (a secret cannot be read; logged),
- *            ERR_NOMEM.
+ * Errors:    ERR_INVALID (see mistakes), ERR_IO (a file cannot be read: see mistakes, or
+ *            for one with a secret the log), ERR_NOMEM.
  */
 int kafka_conf_build(const struct settings *settings, bool read_secrets,
     struct buffer *mistakes, rd_kafka_conf_t **out);
+
+/* What kafka_reason() should know of a configuration. */
+struct kafka_reason_hints kafka_conf_hints(const rd_kafka_conf_t *conf);
 
 #endif

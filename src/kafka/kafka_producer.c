@@ -19,12 +19,15 @@
 #include <string.h>
 
 #include "err.h"
+#include "kafka_conf.h"
 #include "log.h"
 #include "now.h"
 
 #define TURN_MS    20
 #define STICKY_MS  20 /* records without a key stay on one partition this long */
 #define REFRESH_MS 1000
+#define LOOK_MS    60000
+#define LEAVE_MS   5000 /* what does not come home by then is not waited for */
 
 /* What place() is asked, and its answer, while send() is within librdkafka. */
 struct placing {
@@ -89,47 +92,35 @@ place(const rd_kafka_topic_t *rkt, const void *key, size_t key_size, int32_t cou
 
 /* ---- topics ---- */
 
-static struct kafka_topic *
-open_topic(struct kafka_producer *p, const char *name)
+static int
+open_topic(struct kafka_topic **out, struct kafka_producer *p, const char *name,
+    int64_t now_ms)
 {
-	size_t size = strlen(name) + 1;
-	struct kafka_topic *t = calloc(1, sizeof(*t) + size);
 	rd_kafka_topic_conf_t *conf;
+	struct kafka_topic *t;
+	int err = kafka_topics_add(&t, &p->topics, name, now_ms);
 
-	if (t == NULL)
-		return NULL;
-	memcpy(t->name, name, size);
+	if (err != 0)
+		return err;
 	conf = rd_kafka_default_topic_conf_dup(p->rk);
 	rd_kafka_topic_conf_set_opaque(conf, t);
 	rd_kafka_topic_conf_set_partitioner_cb(conf, place);
 	t->rkt = rd_kafka_topic_new(p->rk, name, conf);
 	if (t->rkt == NULL) {
 		rd_kafka_topic_conf_destroy(conf);
-		free(t);
-		return NULL;
+		kafka_topics_remove(&p->topics, t);
+		return ERR_REFUSED; /* librdkafka does not take such a name */
 	}
-	t->next = p->topics;
-	p->topics = t;
-	return t;
+	*out = t;
+	return 0;
 }
 
-static struct kafka_topic *
-find_topic(struct kafka_producer *p, const char *name)
+static int
+find_topic(struct kafka_topic **out, struct kafka_producer *p, const char *name,
+    int64_t now_ms)
 {
-	struct kafka_topic **at = &p->topics;
-
-	while (*at != NULL && strcmp((*at)->name, name) != 0)
-		at = &(*at)->next;
-	if (*at == NULL)
-		return open_topic(p, name);
-	if (at != &p->topics) {
-		struct kafka_topic *t = *at;
-
-		*at = t->next;
-		t->next = p->topics;
-		p->topics = t;
-	}
-	return p->topics;
+	*out = kafka_topics_find(&p->topics, name, now_ms);
+	return *out != NULL ? 0 : open_topic(out, p, name, now_ms);
 }
 
 /* Ask again what the cluster knows of it; the answer changes what send() meets. */
@@ -144,19 +135,6 @@ refresh_topic(struct kafka_producer *p, struct kafka_topic *t, int64_t now_ms)
 	/* It would wait for the answer; we do not, and the answer counts all the same. */
 	if (rd_kafka_metadata(p->rk, 0, t->rkt, &m, 1) == RD_KAFKA_RESP_ERR_NO_ERROR)
 		rd_kafka_metadata_destroy(m);
-}
-
-static void
-drop_topics(struct kafka_producer *p)
-{
-	while (p->topics != NULL) {
-		struct kafka_topic *t = p->topics;
-
-		p->topics = t->next;
-		rd_kafka_topic_destroy(t->rkt);
-		partition_gate_fini(&t->gate);
-		free(t);
-	}
 }
 
 /* ---- sending, and what comes back ---- */
@@ -274,9 +252,11 @@ kafka_producer_send(struct kafka_producer *p, const struct sink_record *r, uint6
 
 	if (p->is_going)
 		return ERR_FATAL;
-	now.topic = find_topic(p, r->topic);
-	if (now.topic == NULL)
-		return ERR_REFUSED; /* librdkafka does not take such a name */
+	if (p->is_leaving)
+		return ERR_FULL;
+	err = find_topic(&now.topic, p, r->topic, now.now_ms);
+	if (err != 0)
+		return err;
 	if (now.topic->is_unplaced_out)
 		return ERR_AWAY;
 	err = pack_tag(&packed, tag);
@@ -329,6 +309,7 @@ kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf, bool is_
 	p->user = user;
 	rd_kafka_conf_set_opaque(conf, p);
 	rd_kafka_conf_set_resolve_cb(conf, resolve);
+	p->hints = kafka_conf_hints(conf);
 	p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
 	if (p->rk == NULL) {
 		log_error(LOG_LIFECYCLE, "kafka: %s", why);
@@ -341,6 +322,21 @@ kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf, bool is_
 	rd_kafka_queue_io_event_enable(p->queue, fd, &one, sizeof(one));
 	*out = p;
 	return 0;
+}
+
+bool
+kafka_producer_may_leave(struct kafka_producer *p, int64_t now_ms)
+{
+	if (p->is_going)
+		return false;
+	if (p->looked_at_ms == 0 || now_ms - p->looked_at_ms >= LOOK_MS) {
+		p->is_leaving = p->looked_at_ms != 0 &&
+				kafka_topics_are_too_many(&p->topics, now_ms);
+		p->looked_at_ms = now_ms;
+	} else if (now_ms - p->looked_at_ms >= LEAVE_MS) {
+		p->is_leaving = false;
+	}
+	return p->is_leaving && rd_kafka_outq_len(p->rk) == 0;
 }
 
 bool
@@ -371,7 +367,7 @@ kafka_producer_close(struct kafka_producer *p)
 		return false;
 	rd_kafka_queue_io_event_enable(p->queue, -1, NULL, 0);
 	rd_kafka_queue_destroy(p->queue);
-	drop_topics(p);
+	kafka_topics_fini(&p->topics);
 	rd_kafka_destroy(p->rk);
 	free(p);
 	return true;

@@ -11,24 +11,17 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "partition_gate.h"
+#include "kafka_reason.h"
+#include "kafka_topics.h"
 #include "sink.h"
-
-struct kafka_topic {
-	struct kafka_topic *next; /* latest used first */
-	rd_kafka_topic_t *rkt;    /* its opaque is this */
-	struct partition_gate gate;
-	bool is_unplaced_out; /* a record is out that has no partition yet */
-	int32_t sticky_partition;
-	int64_t sticky_until_ms;
-	int64_t refresh_at_ms;
-	char name[];
-};
 
 struct kafka_producer {
 	rd_kafka_t *rk; /* its opaque is this */
 	rd_kafka_queue_t *queue;
-	struct kafka_topic *topics;
+	struct kafka_topics topics;
+	struct kafka_reason_hints hints; /* for kafka_reason(): what stays as it is */
+	int64_t looked_at_ms;            /* at the topics, whether they are too many */
+	bool is_leaving; /* it takes no more, so that a new one can take over */
 	void *user;
 	bool is_gated; /* partition_gate.h applies */
 	bool is_going; /* it takes no more; what is out is being given back */
@@ -56,6 +49,12 @@ int kafka_producer_send(
  * was sent with.
  */
 uint64_t kafka_producer_report(const rd_kafka_message_t *m);
+
+/*
+ * Is it time for a new producer, because this one has met too many topics? Then it
+ * takes no more (ERR_FULL), but for a while at most; true when nothing is out any more.
+ */
+bool kafka_producer_may_leave(struct kafka_producer *p, int64_t now_ms);
 
 /*
  * Have everything that is out reported, waiting at most limit_ms; the first grace_ms of

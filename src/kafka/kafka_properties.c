@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The properties of the producer, and the judgement on those of the user. librdkafka knows which names there
- * are and what their values may be; this knows which of them would break a promise
- * (nothing lost, order kept), belong to a setting of our own, or are meant for Java.
+ * The properties of the producer, and the judgement on those of the user. librdkafka
+ * knows which names there are and what their values may be; this knows which of them
+ * would break a promise (nothing lost, order kept), belong to a setting of our own, or
+ * are meant for Java.
  */
 #include "kafka_properties.h"
 
@@ -24,6 +25,7 @@ struct entry {
 #define PARTITION "Tidegate places keys as Java's producer does (murmur2_random)"
 #define NOT_YET   "exactly_once is not available in this version"
 #define INTERNAL  "Tidegate needs it for itself"
+#define OLD       "the protocol of an old broker knows neither headers nor what keeps order"
 
 static const struct entry refused[] = {
     {"message.timeout.ms", LOSES},
@@ -58,6 +60,11 @@ static const struct entry refused[] = {
     {"log.queue", INTERNAL},
     {"log_level", SAY("log.level")},
     {"internal.termination.signal", INTERNAL},
+    {"topic.blacklist", "what is meant for such a topic would wait for ever"},
+    {"api.version.request", OLD},
+    {"api.version.fallback.ms", OLD},
+    {"broker.version.fallback", OLD},
+    {"interceptors", "Tidegate loads no foreign code"},
     {"plugin.library.paths", "Tidegate loads no foreign code"},
     {"test.mock.*", "it would send everything to a Kafka that does not exist"},
 };
@@ -145,6 +152,7 @@ kafka_properties_own(const struct settings *s, kafka_property_set *set, void *co
 	    {"max.in.flight", is_idempotent ? "5" : "1"},
 	    {"message.timeout.ms", "0"},
 	    {"compression.codec", k->compression},
+	    {"message.max.bytes", KAFKA_MESSAGE_MAX_BYTES},
 	    {"queue.buffering.max.messages", "0"},
 	    {"queue.buffering.max.kbytes", kbytes},
 	    {"sticky.partitioning.linger.ms", "0"},

@@ -6,6 +6,13 @@
 #include "settings.h"
 
 /*
+ * The size of a record: Kafka is to judge it, by its own limits. This one is below what
+ * it takes for a request at all (socket.request.max.bytes, 100 MiB): on a larger one it
+ * hangs up, which looks like an outage, and would be tried again for ever.
+ */
+#define KAFKA_MESSAGE_MAX_BYTES "100000000"
+
+/*
  * Hand the properties that Tidegate itself wants to set(), one by one, in librdkafka's
  * words. Stops at the first that set() does not answer with 0, and returns that.
  */

@@ -26,9 +26,11 @@
 #include "kafka_conf.h"
 #include "kafka_producer.h"
 #include "kafka_properties.h"
+#include "kafka_reason.h"
 #include "log.h"
 #include "now.h"
 
+#define PROBE_MS     2000
 #define GRACE_MS     500  /* for answers that are on their way, before giving up */
 #define GIVE_BACK_MS 2000 /* for librdkafka's threads to hand everything back */
 
@@ -39,9 +41,11 @@ struct kafka_sink {
 	struct kafka_producer *producer; /* NULL: reopen() has failed */
 	struct kafka_producer *aside; /* waits for its name server, then is destroyed */
 	char fatal_text[512];
-	char away_text[256]; /* the latest complaint about a broker */
-	bool is_denied;      /* that was that it does not let us in: logged as such */
-	enum { KAFKA_UNSEEN, KAFKA_AWAY, KAFKA_HERE } seen;
+	char away_text[512];        /* the latest complaint about a broker */
+	char certificate_text[384]; /* about the latest that was refused */
+	bool is_denied; /* that was that it does not let us in: logged as such */
+	enum kafka_reach seen;
+	int64_t probe_at_ms; /* while it is away */
 	struct log_repeat away_log, denied_log, library_log;
 };
 
@@ -87,9 +91,14 @@ result_of(rd_kafka_resp_err_t err)
 static void
 note_reachable(struct kafka_sink *s)
 {
+	struct log_repeat *r = s->is_denied ? &s->denied_log : &s->away_log;
+
 	if (s->seen == KAFKA_AWAY)
-		log_info(LOG_CONNECTION, "Kafka is reachable again");
+		log_recovered(r, LOG_LEVEL_INFO, LOG_CONNECTION, NULL,
+		    "Kafka is reachable again");
 	s->seen = KAFKA_HERE;
+	s->is_denied = false;
+	s->away_text[0] = '\0';
 }
 
 /* librdkafka's delivery report; only from within rd_kafka_poll(). */
@@ -107,41 +116,73 @@ on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 	    result == SINK_DELIVERED ? "" : rd_kafka_err2str(m->err));
 }
 
+/* Nothing is wrong with the network, but one of the two does not want the other. */
+static void
+note_refusal(struct kafka_sink *s, enum kafka_refusal by, const char *text)
+{
+	static const char *const prefixes[] = {
+	    [KAFKA_REFUSED_BY_NONE] = "no TLS with Kafka",
+	    [KAFKA_REFUSED_BY_US] = "Kafka is not trusted",
+	    [KAFKA_REFUSED_BY_IT] = "Kafka does not let us in",
+	};
+
+	s->is_denied = true;
+	snprintf(s->away_text, sizeof(s->away_text), "%s", text);
+	log_repeated(&s->denied_log, now_monotonic_ms(), LOG_LEVEL_ERROR,
+	    LOG_CONNECTION, "%s: %s", prefixes[by], text);
+}
+
+static void
+note_away(struct kafka_sink *s, const char *text)
+{
+	s->seen = KAFKA_AWAY;
+	if (s->is_denied)
+		return;
+	if (s->away_text[0] == '\0')
+		snprintf(s->away_text, sizeof(s->away_text), "%s", text);
+	log_repeated(&s->away_log, now_monotonic_ms(), LOG_LEVEL_WARNING,
+	    LOG_CONNECTION, "Kafka is not reachable: %s", s->away_text);
+}
+
 static void
 on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
-	struct kafka_sink *s = ((struct kafka_producer *)opaque)->user;
-	int64_t now_ms = now_monotonic_ms();
+	struct kafka_producer *p = opaque;
+	struct kafka_sink *s = p->user;
+	struct kafka_reason_hints hints = p->hints;
+	char plain[sizeof(s->away_text)], text[sizeof(s->away_text)];
+	enum kafka_refusal by;
 
 	(void)rk;
+	hints.certificate = s->certificate_text;
+	kafka_reason_discreet(plain, sizeof(plain), reason);
+	log_debug(LOG_CONNECTION, "librdkafka: %s", plain);
+	by = kafka_reason(text, sizeof(text), plain, &hints);
 	switch (code) {
 	case RD_KAFKA_RESP_ERR__FATAL: /* asked for by is_fatal() */
 		return;
 	case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+		note_refusal(s, KAFKA_REFUSED_BY_IT, text);
+		return;
 	case RD_KAFKA_RESP_ERR__SSL:
-		s->seen = KAFKA_AWAY;
-		s->is_denied = true;
-		log_repeated(&s->denied_log, now_ms, LOG_LEVEL_ERROR, LOG_CONNECTION,
-		    "Kafka does not let us in: %s", reason);
+		note_refusal(s, by, text);
 		return;
 	case RD_KAFKA_RESP_ERR__RESOLVE:
 	case RD_KAFKA_RESP_ERR__TRANSPORT:
 	case RD_KAFKA_RESP_ERR__TIMED_OUT: /* one broker of perhaps many */
+		if (by != KAFKA_REFUSED_BY_NONE) {
+			note_refusal(s, by, text);
+			return;
+		}
 		s->is_denied = false;
-		snprintf(s->away_text, sizeof(s->away_text), "%s", reason);
-		log_debug(LOG_CONNECTION, "librdkafka: %s", reason);
+		snprintf(s->away_text, sizeof(s->away_text), "%s", text);
 		return;
 	case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-		s->seen = KAFKA_AWAY;
-		if (s->is_denied)
-			return;
-		log_repeated(&s->away_log, now_ms, LOG_LEVEL_WARNING, LOG_CONNECTION,
-		    "Kafka is not reachable: %s",
-		    s->away_text[0] == '\0' ? reason : s->away_text);
+		note_away(s, text);
 		return;
 	default:
-		log_repeated(&s->library_log, now_ms, LOG_LEVEL_WARNING, LOG_CONNECTION,
-		    "Kafka: %s", reason);
+		log_repeated(&s->library_log, now_monotonic_ms(), LOG_LEVEL_WARNING,
+		    LOG_CONNECTION, "Kafka: %s", text);
 	}
 }
 
@@ -149,18 +190,24 @@ on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 static void
 on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-	static const char *const known[] = {"FAIL", "ERROR", "FATAL", "CONFWARN"};
+	static const char *const known[] = {
+	    "FAIL", "ERROR", "FATAL", "CONFWARN", "SSLCERTVRFY"};
 	struct kafka_producer *p = rd_kafka_opaque(rk);
 	struct kafka_sink *s = p->user;
+	char plain[1024];
 
+	/* The error that follows says no more than that a certificate was refused. */
+	(void)kafka_reason_certificate(
+	    s->certificate_text, sizeof(s->certificate_text), text);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(facility, known[i]) == 0)
 			level = LOG_LEVEL_DEBUG;
+	kafka_reason_discreet(plain, sizeof(plain), text);
 	if (level > LOG_LEVEL_WARNING)
-		log_debug(LOG_CONNECTION, "librdkafka: %s: %s", facility, text);
+		log_debug(LOG_CONNECTION, "librdkafka: %s: %s", facility, plain);
 	else
 		log_repeated(&s->library_log, now_monotonic_ms(), LOG_LEVEL_WARNING,
-		    LOG_CONNECTION, "librdkafka: %s: %s", facility, text);
+		    LOG_CONNECTION, "librdkafka: %s: %s", facility, plain);
 }
 
 static void
@@ -209,6 +256,40 @@ send_record(struct sink *base, const struct sink_record *r, uint64_t tag)
 	return p == NULL ? ERR_FATAL : kafka_producer_send(p, r, tag);
 }
 
+/*
+ * With nothing to deliver nobody would notice that Kafka is back. The call connects
+ * where it must, and asks; it is not waited for: that there is a broker to ask is enough.
+ */
+static void
+probe(struct kafka_sink *s)
+{
+	const struct rd_kafka_metadata *m = NULL;
+	int64_t now_ms = now_monotonic_ms();
+	rd_kafka_resp_err_t err;
+
+	if (now_ms < s->probe_at_ms)
+		return;
+	s->probe_at_ms = now_ms + PROBE_MS;
+	err = rd_kafka_metadata(s->producer->rk, 0, NULL, &m, 1);
+	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+		rd_kafka_metadata_destroy(m);
+	if (err == RD_KAFKA_RESP_ERR_NO_ERROR || err == RD_KAFKA_RESP_ERR__TIMED_OUT)
+		note_reachable(s);
+}
+
+/* Nothing is out: another producer takes over. What fails, reopen() tries again. */
+static void
+replace(struct kafka_sink *s)
+{
+	log_info(LOG_DELIVERY, "a new producer: the old one has met %zu topics",
+	    s->producer->topics.count);
+	if (!kafka_producer_close(s->producer))
+		s->aside = s->producer;
+	s->producer = NULL;
+	if (open_producer(&s->producer, s) != 0)
+		s->producer = NULL;
+}
+
 static void
 poll_deliveries(struct sink *base)
 {
@@ -216,8 +297,14 @@ poll_deliveries(struct sink *base)
 
 	if (s->aside != NULL && kafka_producer_close(s->aside))
 		s->aside = NULL;
-	if (s->producer != NULL)
-		rd_kafka_poll(s->producer->rk, 0);
+	if (s->producer == NULL)
+		return;
+	rd_kafka_poll(s->producer->rk, 0);
+	if (s->seen == KAFKA_AWAY)
+		probe(s);
+	if (s->aside == NULL &&
+	    kafka_producer_may_leave(s->producer, now_monotonic_ms()))
+		replace(s);
 }
 
 static int
@@ -308,6 +395,36 @@ static const struct sink_ops ops = {
     .close = close_sink,
 };
 
+enum kafka_reach
+kafka_sink_reach(const struct sink *base, const char **why)
+{
+	const struct kafka_sink *s = (const struct kafka_sink *)base;
+
+	*why = s->seen == KAFKA_AWAY ? s->away_text : "";
+	return s->seen;
+}
+
+static void
+warn_of_strangers(rd_kafka_t *rk)
+{
+	static const char *const names[][2] = {
+	    {"enable.ssl.certificate.verification", "false"},
+	    {"ssl.endpoint.identification.algorithm", "none"},
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char value[32] = "";
+		size_t size = sizeof(value);
+
+		(void)rd_kafka_conf_get(rd_kafka_conf(rk), names[i][0], value, &size);
+		if (strcmp(value, names[i][1]) == 0)
+			log_warning(LOG_CONNECTION,
+			    "kafka.properties: %s=%s: who is in the way can pretend to "
+			    "be Kafka",
+			    names[i][0], value);
+	}
+}
+
 int
 kafka_sink_open(struct sink **out, const struct settings *settings)
 {
@@ -333,6 +450,7 @@ kafka_sink_open(struct sink **out, const struct settings *settings)
 	err = open_producer(&s->producer, s);
 	if (err != 0)
 		goto fail;
+	warn_of_strangers(s->producer->rk);
 	*out = &s->base;
 	return 0;
 fail:

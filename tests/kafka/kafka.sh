@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # A real Apache Kafka for tests: one node, KRaft, plain text, nothing outside DIR.
+# Further listeners, with TLS or SASL, by KAFKA_LISTENERS.
 #
 #   kafka.sh libs                            fetch the broker from Maven Central, once
 #   kafka.sh start DIR [PORT] [NAME=VALUE...] make DIR, start, wait until it answers
@@ -9,16 +10,20 @@
 #   kafka.sh kill DIR                        SIGKILL
 #   kafka.sh restart DIR                     same ports, same data
 #   kafka.sh pause DIR | resume DIR          SIGSTOP, SIGCONT
-#   kafka.sh address DIR                     HOST:PORT; start and restart print it too
+#   kafka.sh address DIR [LISTENER]          HOST:PORT; start and restart print it too
 #   kafka.sh create-topic DIR NAME PARTITIONS [NAME=VALUE...]
 #   kafka.sh delete-topic DIR NAME
 #   kafka.sh alter-topic DIR NAME NAME=VALUE...
+#   kafka.sh dump-log DIR TOPIC...           the batches in the log, by Kafka's own tool
 #
 # start takes free ports unless PORT is given (PORT + 1 is then the controller's);
 # NAME=VALUE goes into server.properties. DIR/pid, DIR/address, DIR/broker.log.
 # The broker lives on when this script ends: whoever starts it stops it.
 #
 # KAFKA_HOST            address to bind to (127.0.0.1), for network namespaces
+# KAFKA_LISTENERS       more listeners: "NAME:PROTOCOL[:HOST]...", on PORT + 2, PORT + 3, ...
+# KAFKA_FORMAT          more arguments for the formatting of the storage, a line each
+# KAFKA_VERSION         4.1.1
 # KAFKA_JVM             options of the Java machine
 # KAFKA_START_S         how long it may take to start (120)
 # KAFKA_ADMIN           the program behind the topic commands
@@ -27,12 +32,16 @@
 # Exit status: 0 done, 1 it failed, 2 usage, 77 a program is missing (test: skip).
 set -u
 
-VERSION=4.1.1
+VERSION=${KAFKA_VERSION:-4.1.1}
 HERE=$(cd "$(dirname "$0")" && pwd)
 LIBS=${TIDEGATE_KAFKA_LIBS:-${XDG_CACHE_HOME:-$HOME/.cache}/tidegate/kafka-$VERSION}
 HOST=${KAFKA_HOST:-127.0.0.1}
+read -ra LISTENERS <<<"${KAFKA_LISTENERS:-}"
 JVM=${KAFKA_JVM:--Xms128m -Xmx512m -XX:+UseSerialGC}
 START_S=${KAFKA_START_S:-120}
+
+# shellcheck source=../lib/jars.sh
+. "$HERE/../lib/jars.sh"
 
 fail() {
 	echo "kafka.sh: $*" >&2
@@ -40,7 +49,7 @@ fail() {
 }
 
 usage() {
-	sed -n '5,14s/^# *//p' "$0" >&2
+	sed -n '6,17s/^# *//p' "$0" >&2
 	exit 2
 }
 
@@ -53,25 +62,9 @@ need() {
 	done
 }
 
-# Several tests may come here at the same time: one fetches, the others wait.
 fetch_libs() {
-	local new="$LIBS.new" try
-	[ -e "$LIBS/complete" ] && return 0
-	need mvn
-	mkdir -p "$(dirname "$LIBS")" || exit 1
-	exec 9>"$LIBS.lock"
-	flock -w 900 9 || fail "another fetch of the jars does not end"
-	[ -e "$LIBS/complete" ] && return 0
-	for try in 1 2 3; do
-		rm -rf "$new"
-		if timeout 280 mvn -B -q -Dstyle.color=never -f "$HERE/pom.xml" dependency:copy-dependencies \
-			-DincludeScope=runtime -DoutputDirectory="$new" >&2; then
-			touch "$new/complete" && rm -rf "$LIBS" && mv "$new" "$LIBS" || exit 1
-			exec 9>&-
-			return 0
-		fi
-		echo "kafka.sh: fetching failed, try $try of 3" >&2
-	done
+	fetch_jars "$HERE/pom.xml" "$LIBS" -Dkafka.version="$VERSION" && return 0
+	[ $? -ne 77 ] || exit 77
 	fail "cannot fetch Apache Kafka $VERSION"
 }
 
@@ -88,23 +81,34 @@ is_taken() {
 
 # Below the range that the kernel gives to outgoing connections.
 pick_port() {
-	local port
+	local port offset
 	for _ in $(seq 200); do
 		port=$((20000 + RANDOM % 12000))
-		is_taken "$port" || is_taken $((port + 1)) || { echo "$port"; return 0; }
+		for ((offset = 0; offset < 2 + ${#LISTENERS[@]}; offset++)); do
+			is_taken $((port + offset)) && continue 2
+		done
+		echo "$port"
+		return 0
 	done
 	return 1
 }
 
 write_properties() {
-	local dir=$1 port=$2
+	local dir=$1 port=$2 i name protocol host more='' protocols=''
 	shift 2
+	for ((i = 0; i < ${#LISTENERS[@]}; i++)); do
+		IFS=: read -r name protocol host <<<"${LISTENERS[i]}"
+		more+=,$name://${host:-$HOST}:$((port + 2 + i))
+		protocols+=,$name:$protocol
+		echo "${host:-$HOST}:$((port + 2 + i))" >"$dir/address.$name"
+	done
 	cat >"$dir/server.properties" <<-END
 		process.roles=broker,controller
 		node.id=1
 		controller.quorum.voters=1@$HOST:$((port + 1))
-		listeners=PLAINTEXT://$HOST:$port,CONTROLLER://$HOST:$((port + 1))
-		advertised.listeners=PLAINTEXT://$HOST:$port
+		listeners=PLAINTEXT://$HOST:$port,CONTROLLER://$HOST:$((port + 1))$more
+		advertised.listeners=PLAINTEXT://$HOST:$port$more
+		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 		controller.listener.names=CONTROLLER
 		inter.broker.listener.name=PLAINTEXT
 		log.dirs=$dir/data
@@ -129,11 +133,12 @@ write_properties() {
 }
 
 format() {
-	local dir=$1 id
+	local dir=$1 id more=()
 	[ -e "$dir/data/meta.properties" ] && return 0
+	[ -z "${KAFKA_FORMAT:-}" ] || mapfile -t more <<<"$KAFKA_FORMAT"
 	id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c -22)
 	timeout 60 java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$LIBS/*" \
-		kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" \
+		kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" "${more[@]}" \
 		>"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
 }
 
@@ -228,6 +233,17 @@ admin() {
 	timeout 90 "$program" "$@"
 }
 
+dump_log() {
+	local dir=$1 topic files=''
+	shift
+	for topic in "$@"; do
+		files+=$(printf '%s,' "$dir/data/$topic"-*/*.log)
+	done
+	timeout 60 java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC \
+		-Dlog4j2.configurationFile="$HERE/log4j2.xml" -cp "$LIBS/*" \
+		kafka.tools.DumpLogSegments --files "${files%,}"
+}
+
 [ $# -ge 1 ] || usage
 command=$1
 shift
@@ -249,9 +265,10 @@ kill) stop_broker "$dir" KILL ;;
 restart) restart "$dir" ;;
 pause) signal_broker "$dir" STOP ;;
 resume) signal_broker "$dir" CONT ;;
-address) cat "$dir/address" ;;
+address) cat "$dir/address${1:+.$1}" ;;
 create-topic) [ $# -ge 2 ] || usage; admin "$(cat "$dir/address")" create "$@" ;;
 delete-topic) [ $# -eq 1 ] || usage; admin "$(cat "$dir/address")" delete "$@" ;;
 alter-topic) [ $# -ge 2 ] || usage; admin "$(cat "$dir/address")" alter "$@" ;;
+dump-log) [ $# -ge 1 ] || usage; dump_log "$dir" "$@" ;;
 *) usage ;;
 esac

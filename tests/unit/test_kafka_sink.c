@@ -7,17 +7,14 @@
 
 #include <cmocka.h>
 
-#include <librdkafka/rdkafka.h>
-
-#include <librdkafka/rdkafka_mock.h>
-
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/mock_cluster.h"
 #include "err.h"
+#include "kafka/kafka_conf.h"
 #include "kafka_sink.h"
 #include "now.h"
 
@@ -27,20 +24,16 @@
 #define API_PRODUCE 0
 
 struct fixture {
-	rd_kafka_t *rk;
-	rd_kafka_mock_cluster_t *mock;
+	struct mock_cluster cluster;
 	struct settings settings;
 	struct settings_property properties[2];
 	struct sink *sink;
-	char bootstrap[128];
 	int reports[TAGS];
 	enum sink_result result[TAGS];
 	size_t report_count;
 	char text[256]; /* of the latest report */
 };
 
-static char all[] = "all", none[] = "none", file_name[] = "file.conf", gateway[] = "g1",
-	    prefix[] = "tidegate";
 static char propagation[] = "topic.metadata.propagation.max.ms", fast[] = "100",
 	    backoff[] = "reconnect.backoff.max.ms";
 
@@ -69,26 +62,12 @@ setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct settings_kafka *k = &f->settings.kafka;
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	char why[256];
 
-	(void)rd_kafka_conf_set(conf, "log_level", "2", why, sizeof(why));
-	f->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
-	f->mock = rd_kafka_mock_cluster_new(f->rk, 1);
-	snprintf(f->bootstrap, sizeof(f->bootstrap), "%s",
-	    rd_kafka_mock_cluster_bootstraps(f->mock));
-	rd_kafka_mock_topic_create(f->mock, TOPIC, 1, 1);
+	mock_cluster_open(&f->cluster);
+	mock_cluster_settings(&f->cluster, &f->settings);
+	rd_kafka_mock_topic_create(f->cluster.mock, TOPIC, 1, 1);
 	f->properties[0] = (struct settings_property){propagation, fast, 1};
 	f->properties[1] = (struct settings_property){backoff, fast, 2};
-	f->settings.name = file_name;
-	f->settings.gateway_id = gateway;
-	k->bootstrap_servers = f->bootstrap;
-	k->client_id_prefix = prefix;
-	k->acks = all;
-	k->compression = none;
-	k->batch_size_bytes = -1;
-	k->linger_ms = -1;
-	k->buffer_max_bytes = 8 << 20;
 	k->properties = f->properties;
 	k->property_count = 2;
 	open_sink(f);
@@ -102,22 +81,9 @@ teardown(void **state)
 	struct fixture *f = *state;
 
 	f->sink->ops->close(f->sink);
-	rd_kafka_mock_cluster_destroy(f->mock);
-	rd_kafka_destroy(f->rk);
+	mock_cluster_close(&f->cluster);
 	free(f);
 	return 0;
-}
-
-/* Wait on the descriptor as the forwarder does, then poll. */
-static void
-turn(struct fixture *f, int wait_ms)
-{
-	struct pollfd p = {.fd = f->sink->ops->fd(f->sink), .events = POLLIN};
-	uint64_t count;
-
-	if (poll(&p, 1, wait_ms) > 0)
-		assert_int_equal(read(p.fd, &count, sizeof(count)), sizeof(count));
-	f->sink->ops->poll(f->sink);
 }
 
 static void
@@ -127,7 +93,7 @@ wait_reports(struct fixture *f, size_t count)
 
 	while (f->report_count < count) {
 		assert_true(now_monotonic_ms() < deadline_ms);
-		turn(f, 100);
+		mock_cluster_turn(f->sink, 100);
 	}
 	assert_int_equal(f->report_count, count);
 }
@@ -168,7 +134,7 @@ send_patiently(struct fixture *f, uint64_t tag)
 		if (err != ERR_FULL && err != ERR_AWAY)
 			break;
 		assert_true(now_monotonic_ms() < deadline_ms);
-		turn(f, 100);
+		mock_cluster_turn(f->sink, 100);
 	}
 	assert_int_equal(err, 0);
 }
@@ -205,28 +171,6 @@ consume_one(rd_kafka_t *consumer)
 			rd_kafka_message_destroy(m);
 		assert_true(now_monotonic_ms() < deadline_ms);
 	}
-}
-
-static rd_kafka_t *
-open_consumer(struct fixture *f)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	rd_kafka_t *consumer;
-	char why[256];
-
-	rd_kafka_topic_partition_list_add(list, TOPIC, 0)->offset = 0;
-	assert_int_equal(rd_kafka_conf_set(
-			     conf, "bootstrap.servers", f->bootstrap, why, sizeof(why)),
-	    0);
-	assert_int_equal(
-	    rd_kafka_conf_set(conf, "group.id", "test", why, sizeof(why)), 0);
-	consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof(why));
-	assert_non_null(consumer);
-	rd_kafka_poll_set_consumer(consumer);
-	assert_int_equal(rd_kafka_assign(consumer, list), 0);
-	rd_kafka_topic_partition_list_destroy(list);
-	return consumer;
 }
 
 /* ---- what arrives ---- */
@@ -270,15 +214,14 @@ everything_arrives_in_order_and_is_reported_once(void **state)
 	wait_reports(f, TAGS);
 	assert_results(f, 0, TAGS, SINK_DELIVERED);
 	assert_string_equal(f->text, "");
-	consumer = open_consumer(f);
+	consumer = mock_cluster_consumer(&f->cluster, TOPIC, 1);
 	for (uint64_t tag = 0; tag < TAGS; tag++) {
 		rd_kafka_message_t *m = consume_one(consumer);
 
 		assert_message(m, tag);
 		rd_kafka_message_destroy(m);
 	}
-	rd_kafka_consumer_close(consumer);
-	rd_kafka_destroy(consumer);
+	mock_cluster_close_consumer(consumer);
 }
 
 static void
@@ -291,13 +234,12 @@ empty_value_and_no_key_arrive_as_such(void **state)
 
 	assert_int_equal(f->sink->ops->send(f->sink, &r, 3), 0);
 	wait_reports(f, 1);
-	consumer = open_consumer(f);
+	consumer = mock_cluster_consumer(&f->cluster, TOPIC, 1);
 	m = consume_one(consumer);
 	assert_null(m->key);
 	assert_int_equal(m->len, 0);
 	rd_kafka_message_destroy(m);
-	rd_kafka_consumer_close(consumer);
-	rd_kafka_destroy(consumer);
+	mock_cluster_close_consumer(consumer);
 }
 
 static void
@@ -336,10 +278,27 @@ one_acknowledgement_needs_no_gate(void **state)
 /* ---- what is refused ---- */
 
 static void
-too_large_a_record_is_refused_at_once(void **state)
+a_record_of_megabytes_arrives(void **state)
 {
 	struct fixture *f = *state;
 
+	send_patiently(f, 0);
+	wait_reports(f, 1);
+	assert_int_equal(send_to(f, TOPIC, 1, 3000000), 0);
+	send_patiently(f, 2);
+	wait_reports(f, 3);
+	assert_results(f, 0, 3, SINK_DELIVERED);
+}
+
+static void
+too_large_a_record_is_refused_at_once(void **state)
+{
+	struct fixture *f = *state;
+	char name[] = "message.max.bytes", value[] = "1000000";
+
+	f->sink->ops->close(f->sink);
+	f->properties[1] = (struct settings_property){name, value, 2};
+	open_sink(f);
 	assert_int_equal(send_to(f, TOPIC, 0, 2000000), ERR_TOOLARGE);
 	assert_false(is_fatal(f));
 	send_patiently(f, 1);
@@ -353,7 +312,7 @@ assert_refused(struct fixture *f, rd_kafka_resp_err_t code, enum sink_result res
 {
 	send_patiently(f, 0);
 	wait_reports(f, 1);
-	rd_kafka_mock_push_request_errors(f->mock, API_PRODUCE, 1, code);
+	rd_kafka_mock_push_request_errors(f->cluster.mock, API_PRODUCE, 1, code);
 	assert_int_equal(send_to(f, TOPIC, 1, 0), 0);
 	wait_reports(f, 2);
 	assert_results(f, 1, 2, result);
@@ -389,7 +348,7 @@ unknown_topic_is_refused_until_it_is_there(void **state)
 	int err;
 
 	rd_kafka_mock_topic_set_error(
-	    f->mock, "later", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+	    f->cluster.mock, "later", RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
 	assert_int_equal(send_to(f, "later", 0, 0), 0);
 	assert_int_equal(send_to(f, "later", 1, 0), ERR_AWAY);
 	send_patiently(f, 1); /* another topic goes on */
@@ -398,14 +357,15 @@ unknown_topic_is_refused_until_it_is_there(void **state)
 	assert_results(f, 1, 2, SINK_DELIVERED);
 	assert_int_equal(send_to(f, "later", 2, 0), ERR_REFUSED);
 	assert_false(is_fatal(f));
-	rd_kafka_mock_topic_set_error(f->mock, "later", RD_KAFKA_RESP_ERR_NO_ERROR);
+	rd_kafka_mock_topic_set_error(
+	    f->cluster.mock, "later", RD_KAFKA_RESP_ERR_NO_ERROR);
 	for (;;) {
 		err = send_to(f, "later", 2, 0);
 		if (err == 0)
 			break;
 		assert_int_equal(err, ERR_REFUSED);
 		assert_true(now_monotonic_ms() < deadline_ms);
-		turn(f, 100);
+		mock_cluster_turn(f->sink, 100);
 	}
 	wait_reports(f, 3);
 	assert_results(f, 2, 3, SINK_DELIVERED);
@@ -421,15 +381,15 @@ outage_is_only_waited_for(void **state)
 
 	send_patiently(f, 0);
 	wait_reports(f, 1);
-	rd_kafka_mock_broker_set_down(f->mock, -1);
+	rd_kafka_mock_broker_set_down(f->cluster.mock, -1);
 	for (uint64_t tag = 1; tag < 100; tag++)
 		send_patiently(f, tag);
 	until_ms = now_monotonic_ms() + 500;
 	while (now_monotonic_ms() < until_ms)
-		turn(f, 50);
+		mock_cluster_turn(f->sink, 50);
 	assert_int_equal(f->report_count, 1);
 	assert_false(is_fatal(f));
-	rd_kafka_mock_broker_set_up(f->mock, -1);
+	rd_kafka_mock_broker_set_up(f->cluster.mock, -1);
 	wait_reports(f, 100);
 	assert_results(f, 0, 100, SINK_DELIVERED);
 }
@@ -441,13 +401,13 @@ reopen_gives_everything_back(void **state)
 
 	send_patiently(f, 0);
 	wait_reports(f, 1);
-	rd_kafka_mock_broker_set_down(f->mock, -1);
+	rd_kafka_mock_broker_set_down(f->cluster.mock, -1);
 	for (uint64_t tag = 1; tag < 100; tag++)
 		send_patiently(f, tag);
 	assert_int_equal(f->sink->ops->reopen(f->sink), 0);
 	assert_int_equal(f->report_count, 100);
 	assert_results(f, 1, 100, SINK_NOT_DELIVERED);
-	rd_kafka_mock_broker_set_up(f->mock, -1);
+	rd_kafka_mock_broker_set_up(f->cluster.mock, -1);
 	send_patiently(f, 100);
 	wait_reports(f, 101);
 	assert_results(f, 100, 101, SINK_DELIVERED);
@@ -460,7 +420,7 @@ what_is_on_the_wire_gets_its_chance_in_reopen(void **state)
 
 	send_patiently(f, 0);
 	wait_reports(f, 1);
-	rd_kafka_mock_broker_set_rtt(f->mock, -1, 150);
+	rd_kafka_mock_broker_set_rtt(f->cluster.mock, -1, 150);
 	send_patiently(f, 1);
 	usleep(
 	    50000); /* past linger: whether it is on the wire or not, it comes back */
@@ -479,7 +439,7 @@ close_with_records_out_is_quiet(void **state)
 
 	send_patiently(f, 0);
 	wait_reports(f, 1);
-	rd_kafka_mock_broker_set_down(f->mock, -1);
+	rd_kafka_mock_broker_set_down(f->cluster.mock, -1);
 	for (uint64_t tag = 1; tag < 100; tag++)
 		send_patiently(f, tag);
 	start_ms = now_monotonic_ms();
@@ -541,7 +501,36 @@ what_would_break_a_promise_is_refused(void **state)
 	assert_mistake(*state, "transactional.id", "x", "not available");
 	assert_mistake(*state, "dr_msg_cb", "x", "delivery report");
 	assert_mistake(*state, "plugin.library.paths", "x", "foreign code");
+	assert_mistake(*state, "max.in.flight.requests.per.connection", "9", "order");
+	assert_mistake(*state, "message.send.max.retries", "3", "as long as it takes");
+	assert_mistake(*state, "request.required.acks", "1", "kafka.acks");
+	assert_mistake(*state, "metadata.broker.list", "x", "kafka.bootstrap_servers");
+	assert_mistake(*state, "compression.codec", "lz4", "kafka.compression");
+	assert_mistake(*state, "queue.buffering.max.ms", "5", "kafka.linger_ms");
+	assert_mistake(*state, "batch.size", "5", "kafka.batch_size_bytes");
+	assert_mistake(
+	    *state, "queue.buffering.max.messages", "5", "kafka.buffer_max_bytes");
+	assert_mistake(*state, "partitioner", "random", "murmur2_random");
+	assert_mistake(*state, "transaction.timeout.ms", "1000", "not available");
+	assert_mistake(*state, "delivery.report.only.error", "true", "delivery report");
+	assert_mistake(*state, "api.version.request", "false", "headers");
+	assert_mistake(*state, "topic.blacklist", "x", "for ever");
 	assert_mistake(*state, "test.mock.num.brokers", "1", "does not exist");
+}
+
+/* librdkafka itself refuses what has a function of its own to set it. */
+static void
+what_is_no_text_is_refused(void **state)
+{
+	static const char *const names[] = {"error_cb", "throttle_cb", "stats_cb",
+	    "log_cb", "background_event_cb", "socket_cb", "connect_cb",
+	    "closesocket_cb", "open_cb", "resolve_cb", "opaque", "default_topic_conf",
+	    "ssl_key", "ssl_certificate", "ssl_ca", "ssl.certificate.verify_cb",
+	    "ssl_engine_callback_data", "oauthbearer_token_refresh_cb",
+	    "partitioner_cb", "msg_order_cmp", "interceptors", "dr_cb"};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_mistake(*state, names[i], "x", "");
 }
 
 static void
@@ -563,7 +552,59 @@ what_is_useful_is_taken(void **state)
 	assert_mistake(*state, "message.max.bytes", "2000000", NULL);
 	assert_mistake(*state, "security.protocol", "SSL", NULL);
 	assert_mistake(*state, "batch.num.messages", "100", NULL);
-	assert_mistake(*state, "sasl.password", "file:/not/there/yet", NULL);
+}
+
+/* What is said has one line end, its own. */
+static void
+a_mistake_has_one_line(void **state)
+{
+	struct fixture *f = *state;
+	char name[] = "socket.timeout.ms", value[] = "5";
+	struct settings_property property = {name, value, 1};
+	struct buffer mistakes = {0};
+
+	f->settings.kafka.properties = &property;
+	f->settings.kafka.property_count = 1;
+	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), ERR_INVALID);
+	assert_int_equal(mistakes.data[mistakes.size - 1], '\n');
+	assert_ptr_equal(memchr(mistakes.data, '\n', mistakes.size),
+	    mistakes.data + mistakes.size - 1);
+	buffer_fini(&mistakes);
+	f->settings.kafka.properties = f->properties;
+}
+
+/* Said with the property and the file; and the file may come. */
+static void
+a_file_that_is_away_is_named(void **state)
+{
+	static const char *const names[] = {"ssl.ca.location", "ssl.crl.location",
+	    "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location"};
+	struct fixture *f = *state;
+	char protocol[] = "security.protocol", tls[] = "SSL";
+	char name[64], file[] = "/nowhere/file", want[256];
+	char password[] = "ssl.keystore.password", word[] = "x";
+	struct settings_property list[] = {
+	    {protocol, tls, 1}, {name, file, 2}, {password, word, 3}};
+	struct buffer mistakes = {0};
+	rd_kafka_conf_t *conf;
+
+	f->settings.kafka.properties = list;
+	f->settings.kafka.property_count = 3;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(name, sizeof(name), "%s", names[i]);
+		snprintf(want, sizeof(want),
+		    "file.conf:2: kafka.properties: %s: /nowhere/file: No such file or "
+		    "directory\n",
+		    name);
+		assert_int_equal(
+		    kafka_conf_build(&f->settings, true, &mistakes, &conf), ERR_IO);
+		assert_int_equal(buffer_append(&mistakes, "", 1), 0);
+		assert_string_equal((const char *)mistakes.data, want);
+		buffer_clear(&mistakes);
+		assert_int_equal(kafka_sink_check(&f->settings, &mistakes), 0);
+	}
+	buffer_fini(&mistakes);
+	f->settings.kafka.properties = f->properties;
 }
 
 static void
@@ -583,6 +624,13 @@ mechanism_without_a_user_is_refused(void **state)
 	struct buffer mistakes = {0};
 
 	f->settings.kafka.properties = list;
+	f->settings.kafka.property_count = 1;
+	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), ERR_INVALID);
+	assert_int_equal(buffer_append(&mistakes, "", 1), 0);
+	assert_string_equal((const char *)mistakes.data,
+	    "file.conf:1: kafka.properties: security.protocol: "
+	    "sasl.mechanisms is missing\n");
+	buffer_clear(&mistakes);
 	f->settings.kafka.property_count = 3;
 	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), ERR_INVALID);
 	assert_int_equal(buffer_append(&mistakes, "", 1), 0);
@@ -591,6 +639,29 @@ mechanism_without_a_user_is_refused(void **state)
 	    "sasl.password is missing\n");
 	buffer_clear(&mistakes);
 	f->settings.kafka.property_count = 4;
+	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), 0);
+	buffer_fini(&mistakes);
+	f->settings.kafka.properties = f->properties;
+}
+
+static void
+token_that_nobody_gives_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	char protocol[] = "security.protocol", tls[] = "SASL_SSL";
+	char mechanism[] = "sasl.mechanisms", bearer[] = "OAUTHBEARER";
+	char unsecured[] = "enable.sasl.oauthbearer.unsecure.jwt", yes[] = "true";
+	struct settings_property list[] = {
+	    {protocol, tls, 1},
+	    {mechanism, bearer, 2},
+	    {unsecured, yes, 3},
+	};
+	struct buffer mistakes = {0};
+
+	f->settings.kafka.properties = list;
+	f->settings.kafka.property_count = 2;
+	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), ERR_INVALID);
+	f->settings.kafka.property_count = 3;
 	assert_int_equal(kafka_sink_check(&f->settings, &mistakes), 0);
 	buffer_fini(&mistakes);
 	f->settings.kafka.properties = f->properties;
@@ -606,6 +677,7 @@ main(void)
 	    TEST(empty_value_and_no_key_arrive_as_such),
 	    TEST(first_record_of_a_producer_goes_alone),
 	    TEST(one_acknowledgement_needs_no_gate),
+	    TEST(a_record_of_megabytes_arrives),
 	    TEST(too_large_a_record_is_refused_at_once),
 	    TEST(refused_record_ends_the_producer),
 	    TEST(refused_timestamp_ends_the_producer),
@@ -615,9 +687,13 @@ main(void)
 	    TEST(what_is_on_the_wire_gets_its_chance_in_reopen),
 	    TEST(close_with_records_out_is_quiet),
 	    TEST(what_would_break_a_promise_is_refused),
+	    TEST(what_is_no_text_is_refused),
 	    TEST(what_librdkafka_does_not_know_or_take_is_refused),
 	    TEST(what_is_useful_is_taken),
+	    TEST(a_mistake_has_one_line),
+	    TEST(a_file_that_is_away_is_named),
 	    TEST(mechanism_without_a_user_is_refused),
+	    TEST(token_that_nobody_gives_is_refused),
 	};
 	return cmocka_run_group_tests_name("kafka_sink", tests, NULL, NULL);
 }
