@@ -46,10 +46,32 @@ __attribute__((format(printf, 3, 4))) void log_write(
 #define log_info(kind, ...)    log_write(LOG_LEVEL_INFO, kind, __VA_ARGS__)
 #define log_debug(kind, ...)   log_write(LOG_LEVEL_DEBUG, kind, __VA_ARGS__)
 
+#define LOG_COUNTS_MAX 12
+
+/* A count of an event. name: snake_case, as it stands in the JSON object; static. */
+struct log_count {
+	const char *name;
+	uint64_t value;
+};
+
+/*
+ * What an event is about, for programs that read the log: fields of the JSON object
+ * beside the text, which says the same to people. Zero-initialised: nothing.
+ */
+struct log_details {
+	const char *route;                       /* NULL: none in particular */
+	struct log_count counts[LOG_COUNTS_MAX]; /* up to the first without a name */
+};
+
+/* As log_write(). details: borrowed for the call; NULL: none. */
+__attribute__((format(printf, 4, 5))) void log_event(enum log_level level,
+    enum log_kind kind, const struct log_details *details, const char *format, ...);
+
 /* State of one place that may repeat itself; zero-initialised is valid. */
 struct log_repeat {
 	int64_t quiet_until_ms;
 	uint64_t suppressed_count;
+	uint32_t epoch; /* of log_tell_suppressed() */
 };
 
 /*
@@ -58,5 +80,19 @@ struct log_repeat {
  */
 __attribute__((format(printf, 5, 6))) void log_repeated(struct log_repeat *r,
     int64_t now_ms, enum log_level level, enum log_kind kind, const char *format, ...);
+__attribute__((format(printf, 6, 7))) void log_event_repeated(struct log_repeat *r,
+    int64_t now_ms, enum log_level level, enum log_kind kind,
+    const struct log_details *details, const char *format, ...);
+
+/* What r repeated is over: as log_event(), and tells what of it was left out. */
+__attribute__((format(printf, 5, 6))) void log_recovered(struct log_repeat *r,
+    enum log_level level, enum log_kind kind, const struct log_details *details,
+    const char *format, ...);
+
+/*
+ * A line for each place that has left lines out and has not told so since. Now and then
+ * and at the end: what is suppressed is never silent.
+ */
+void log_tell_suppressed(void);
 
 #endif

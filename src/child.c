@@ -3,7 +3,7 @@
  * Starting worker processes.
  *
  * Invariant: every file descriptor of this process is close-on-exec; a worker
- * inherits stdin, stdout, stderr and the two that are meant for it, which lose the
+ * inherits stdin, stdout, stderr and those that are meant for it, which lose the
  * mark between fork(2) and execv(2).
  *
  * Failure modes: whether execv() worked is known before child_start() returns, by a
@@ -28,16 +28,17 @@
 #include "now.h"
 #include "worker.h"
 
-#define CHECK_LIMIT_MS 30000
-#define ARGUMENTS_MAX  12
+#define CHECK_LIMIT_MS 10000
+#define ARGUMENTS_MAX  18
+#define KEEP_FDS       3
 
 struct command {
 	char path[4096];
-	char config[32], parent[16], wake[16];
+	char config[32], parent[16], wake[16], board[16];
 	const char *arguments[ARGUMENTS_MAX];
 	size_t count;
-	int keep_fds[2]; /* -1: none */
-	int stderr_fd;   /* -1: inherited */
+	int keep_fds[KEEP_FDS];   /* -1: none */
+	int stdout_fd, stderr_fd; /* -1: inherited */
 };
 
 int
@@ -79,7 +80,9 @@ make_command(struct command *c, const char *name, const struct child_options *o)
 {
 	int length;
 
-	*c = (struct command){.keep_fds = {o->config_fd, o->wake_fd}, .stderr_fd = -1};
+	*c = (struct command){.keep_fds = {o->config_fd, o->wake_fd, -1},
+	    .stdout_fd = -1,
+	    .stderr_fd = -1};
 	length = snprintf(c->path, sizeof(c->path), "%s/%s", o->directory, name);
 	if (length < 0 || (size_t)length >= sizeof(c->path)) {
 		errno = ENAMETOOLONG;
@@ -109,10 +112,12 @@ become(const struct command *c, int error_fd)
 		(void)signal(signals[i], SIG_DFL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < KEEP_FDS; i++) {
 		if (c->keep_fds[i] >= 0)
 			(void)fcntl(c->keep_fds[i], F_SETFD, 0);
 	}
+	if (c->stdout_fd >= 0)
+		(void)dup2(c->stdout_fd, STDOUT_FILENO);
 	if (c->stderr_fd >= 0)
 		(void)dup2(c->stderr_fd, STDERR_FILENO);
 	/* execv() changes nothing in them; its type is older than const. */
@@ -154,19 +159,31 @@ spawn(pid_t *out, const struct command *c)
 	return 0;
 }
 
+static void
+add_parent(struct command *c)
+{
+	(void)snprintf(c->parent, sizeof(c->parent), "%d", (int)getpid());
+	add_argument(c, "--parent");
+	add_argument(c, c->parent);
+}
+
 int
 child_start(pid_t *pid, const char *name, const struct child_options *o)
 {
 	struct command c;
 	int err = make_command(&c, name, o);
 
-	(void)snprintf(c.parent, sizeof(c.parent), "%d", (int)getpid());
-	add_argument(&c, "--parent");
-	add_argument(&c, c.parent);
+	add_parent(&c);
 	if (o->wake_fd >= 0) {
 		(void)snprintf(c.wake, sizeof(c.wake), "%d", o->wake_fd);
 		add_argument(&c, "--wake-fd");
 		add_argument(&c, c.wake);
+	}
+	if (o->board_fd >= 0) {
+		c.keep_fds[2] = o->board_fd;
+		(void)snprintf(c.board, sizeof(c.board), "%d", o->board_fd);
+		add_argument(&c, "--board-fd");
+		add_argument(&c, c.board);
 	}
 	if (err == 0)
 		err = spawn(pid, &c);
@@ -253,6 +270,35 @@ child_check(const char *name, const struct child_options *o, struct buffer *line
 		err = judge(name, status, lines);
 done:
 	if (fds[0] >= 0)
+		(void)close(fds[0]);
+	return err;
+}
+
+int
+child_check_connection(
+    pid_t *pid, int *fd, const char *name, const struct child_options *o, bool is_json)
+{
+	struct command c;
+	int fds[2] = {-1, -1};
+	int err = make_command(&c, name, o);
+
+	add_parent(&c);
+	add_argument(&c, "--check-connection");
+	if (is_json)
+		add_argument(&c, "--json");
+	if (err == 0 && pipe2(fds, O_CLOEXEC) != 0)
+		err = ERR_IO;
+	c.stdout_fd = fds[1];
+	if (err == 0)
+		err = spawn(pid, &c);
+	if (err != 0)
+		log_error(LOG_LIFECYCLE, "%s/%s cannot be started: %s", o->directory,
+		    name, strerror(errno));
+	if (fds[1] >= 0)
+		(void)close(fds[1]);
+	if (err == 0)
+		*fd = fds[0];
+	else if (fds[0] >= 0)
 		(void)close(fds[0]);
 	return err;
 }

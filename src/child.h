@@ -13,6 +13,7 @@ struct child_options {
 	const char *config_name; /* for messages */
 	int config_fd;           /* the text that passed, see child_config_open() */
 	int wake_fd;             /* -1: none */
+	int board_fd;            /* -1: none; for child_start() alone */
 	bool is_verbose;
 };
 
@@ -39,5 +40,14 @@ int child_start(pid_t *pid, const char *name, const struct child_options *o);
  *            not be run, or did not end by itself; in lines too), ERR_NOMEM.
  */
 int child_check(const char *name, const struct child_options *o, struct buffer *lines);
+
+/*
+ * Start a worker with --check-connection; it ends when this process ends.
+ *
+ * Ownership: *fd, the reading end of its standard output, is the caller's.
+ * Errors:    ERR_IO (logged): there is no such process, and no *fd.
+ */
+int child_check_connection(
+    pid_t *pid, int *fd, const char *name, const struct child_options *o, bool is_json);
 
 #endif

@@ -4,7 +4,8 @@
  * the lines of the daemon and its workers, which share the stream, do not mix.
  *
  * Failure modes: a line that cannot be written is lost; there is nobody to tell. With
- * no memory for its finished form, the text goes out as it is.
+ * no memory for its finished form, the text goes out as it is. What is suppressed in
+ * more places than there are rows for it is told together.
  */
 #include "log.h"
 
@@ -24,6 +25,7 @@
 
 #define TEXT_BYTES      2048 /* longer text is cut, with a mark */
 #define REPEAT_QUIET_MS 60000
+#define SUPPRESSED_MAX  32
 
 static const char *program_name = "tidegate";
 static enum log_level lowest_level = LOG_LEVEL_INFO;
@@ -128,9 +130,48 @@ format_text(
 	return buffer_append_str(line, text);
 }
 
+/* A line, before it has its form. */
+struct event {
+	enum log_level level;
+	enum log_kind kind;
+	const struct log_details *details; /* NULL: none */
+	uint64_t suppressed_count;
+};
+
+/* What JSON takes: text as it is shown to people. NULL: no memory. */
+static json_t *
+json_of_text(const char *text)
+{
+	struct buffer safe = {0};
+	json_t *string = NULL;
+
+	if (text_append_safe(&safe, text, strlen(text)) == 0)
+		string = json_stringn((const char *)safe.data, safe.size);
+	buffer_fini(&safe);
+	return string;
+}
+
+/* Anything but 0: no memory. */
 static int
-format_json(
-    enum log_level level, enum log_kind kind, const char *text, struct buffer *line)
+add_counts(json_t *object, const struct event *e)
+{
+	const struct log_details *d = e->details;
+	int err = 0;
+
+	for (size_t i = 0; d != NULL && i < LOG_COUNTS_MAX && err == 0; i++) {
+		if (d->counts[i].name == NULL)
+			break;
+		err = json_object_set_new(object, d->counts[i].name,
+		    json_integer((json_int_t)d->counts[i].value));
+	}
+	if (err == 0 && e->suppressed_count > 0)
+		err = json_object_set_new(object, "suppressed",
+		    json_integer((json_int_t)e->suppressed_count));
+	return err;
+}
+
+static int
+format_json(const struct event *e, const char *text, struct buffer *line)
 {
 	char when[48];
 	json_t *object;
@@ -138,10 +179,15 @@ format_json(
 	int err = -1;
 
 	format_time(when, sizeof(when));
-	object = json_pack("{s:s, s:s, s:s, s:s, s:s}", "time", when, "level",
-	    level_str(level), "kind", kind_str(kind), "worker", program_name, "text",
-	    text);
+	object = json_pack("{s:s, s:s, s:s, s:s}", "time", when, "level",
+	    level_str(e->level), "kind", kind_str(e->kind), "worker", program_name);
 	if (object == NULL)
+		goto done;
+	if (e->details != NULL && e->details->route != NULL &&
+	    json_object_set_new(object, "route", json_of_text(e->details->route)) != 0)
+		goto done;
+	if (json_object_set_new(object, "text", json_string(text)) != 0 ||
+	    add_counts(object, e) != 0)
 		goto done;
 	dump = json_dumps(object, JSON_COMPACT);
 	if (dump == NULL)
@@ -154,7 +200,7 @@ done:
 }
 
 static void
-write_line(enum log_level level, enum log_kind kind, const char *text)
+write_line(const struct event *e, const char *text)
 {
 	struct buffer safe = {0};
 	struct buffer line = {0};
@@ -164,9 +210,9 @@ write_line(enum log_level level, enum log_kind kind, const char *text)
 	if (err == 0)
 		err = buffer_append(&safe, "", 1);
 	if (err == 0 && line_format == LOG_FORMAT_JSON)
-		err = format_json(level, kind, (const char *)safe.data, &line);
+		err = format_json(e, (const char *)safe.data, &line);
 	else if (err == 0)
-		err = format_text(level, kind, (const char *)safe.data, &line);
+		err = format_text(e->level, e->kind, (const char *)safe.data, &line);
 	if (err == 0)
 		err = buffer_append(&line, "\n", 1);
 	if (err == 0)
@@ -177,18 +223,18 @@ write_line(enum log_level level, enum log_kind kind, const char *text)
 	buffer_fini(&line);
 }
 
-__attribute__((format(printf, 3, 0))) static void
-write_formatted(enum log_level level, enum log_kind kind, const char *format,
-    va_list args, uint64_t suppressed_count)
+__attribute__((format(printf, 2, 0))) static void
+write_formatted(const struct event *e, const char *format, va_list args)
 {
 	static const char cut[] = "...";
+	int saved_errno = errno;
 	char text[TEXT_BYTES];
 	char tail[64] = "";
 	int length;
 
-	if (suppressed_count > 0)
+	if (e->suppressed_count > 0)
 		(void)snprintf(tail, sizeof(tail), " (%" PRIu64 " more were left out)",
-		    suppressed_count);
+		    e->suppressed_count);
 	length = vsnprintf(text, sizeof(text) - sizeof(tail), format, args);
 	if (length < 0)
 		return;
@@ -198,20 +244,114 @@ write_formatted(enum log_level level, enum log_kind kind, const char *format,
 		length += (int)sizeof(cut) - 1;
 	}
 	memcpy(text + length, tail, strlen(tail) + 1);
-	write_line(level, kind, text);
+	write_line(e, text);
+	errno = saved_errno;
 }
 
 void
 log_write(enum log_level level, enum log_kind kind, const char *format, ...)
 {
-	int saved_errno = errno;
+	const struct event e = {.level = level, .kind = kind};
 	va_list args;
 
 	if (!log_enabled(level))
 		return;
 	va_start(args, format);
-	write_formatted(level, kind, format, args, 0);
+	write_formatted(&e, format, args);
 	va_end(args);
+}
+
+void
+log_event(enum log_level level, enum log_kind kind, const struct log_details *details,
+    const char *format, ...)
+{
+	const struct event e = {.level = level, .kind = kind, .details = details};
+	va_list args;
+
+	if (!log_enabled(level))
+		return;
+	va_start(args, format);
+	write_formatted(&e, format, args);
+	va_end(args);
+}
+
+/* ---- what repeats itself ---- */
+
+/*
+ * What is being left out. A place is known by its address alone, which may be gone. In
+ * the last row everything for which there was none of its own.
+ */
+static struct suppressed {
+	const struct log_repeat *place; /* NULL: free */
+	enum log_level level;
+	enum log_kind kind;
+	uint64_t count;
+	char route[64];
+	char text[160]; /* the latest */
+} suppressed[SUPPRESSED_MAX + 1];
+
+static uint32_t suppressed_epoch;
+
+static struct suppressed *
+row_of(const struct log_repeat *r)
+{
+	size_t i = 0;
+
+	while (i < SUPPRESSED_MAX && suppressed[i].place != r)
+		i++;
+	return &suppressed[i];
+}
+
+__attribute__((format(printf, 3, 0))) static void
+suppress(struct log_repeat *r, const struct event *e, const char *format, va_list args)
+{
+	const char *route = e->details != NULL ? e->details->route : NULL;
+	struct suppressed *row = row_of(r);
+
+	if (r->epoch != suppressed_epoch)
+		r->suppressed_count = 0;
+	r->epoch = suppressed_epoch;
+	r->suppressed_count++;
+	if (row->place == NULL)
+		row = row_of(NULL);
+	row->place = r;
+	row->level = e->level;
+	row->kind = e->kind;
+	row->count++;
+	(void)snprintf(
+	    row->route, sizeof(row->route), "%s", route != NULL ? route : "");
+	(void)vsnprintf(row->text, sizeof(row->text), format, args);
+}
+
+/* How many were left out; they are told now. */
+static uint64_t
+settle(struct log_repeat *r)
+{
+	uint64_t count = r->epoch == suppressed_epoch ? r->suppressed_count : 0;
+	struct suppressed *row = row_of(r);
+
+	r->suppressed_count = 0;
+	row->count -= count < row->count ? count : row->count;
+	if (row->count == 0)
+		row->place = NULL;
+	return count;
+}
+
+__attribute__((format(printf, 4, 0))) static void
+write_repeated(struct log_repeat *r, int64_t now_ms, struct event *e,
+    const char *format, va_list args)
+{
+	int saved_errno = errno;
+
+	if (!log_enabled(e->level))
+		return;
+	if (now_ms < r->quiet_until_ms) {
+		suppress(r, e, format, args);
+	} else {
+		r->quiet_until_ms = now_ms + REPEAT_QUIET_MS;
+		e->suppressed_count = settle(r);
+		write_formatted(e, format, args);
+	}
 	errno = saved_errno;
 }
 
@@ -219,19 +359,64 @@ void
 log_repeated(struct log_repeat *r, int64_t now_ms, enum log_level level,
     enum log_kind kind, const char *format, ...)
 {
-	int saved_errno = errno;
+	struct event e = {.level = level, .kind = kind};
+	va_list args;
+
+	va_start(args, format);
+	write_repeated(r, now_ms, &e, format, args);
+	va_end(args);
+}
+
+void
+log_event_repeated(struct log_repeat *r, int64_t now_ms, enum log_level level,
+    enum log_kind kind, const struct log_details *details, const char *format, ...)
+{
+	struct event e = {.level = level, .kind = kind, .details = details};
+	va_list args;
+
+	va_start(args, format);
+	write_repeated(r, now_ms, &e, format, args);
+	va_end(args);
+}
+
+void
+log_recovered(struct log_repeat *r, enum log_level level, enum log_kind kind,
+    const struct log_details *details, const char *format, ...)
+{
+	struct event e = {.level = level, .kind = kind, .details = details};
 	va_list args;
 
 	if (!log_enabled(level))
 		return;
-	if (now_ms < r->quiet_until_ms) {
-		r->suppressed_count++;
-		return;
-	}
+	e.suppressed_count = settle(r);
 	va_start(args, format);
-	write_formatted(level, kind, format, args, r->suppressed_count);
+	write_formatted(&e, format, args);
 	va_end(args);
-	r->quiet_until_ms = now_ms + REPEAT_QUIET_MS;
-	r->suppressed_count = 0;
-	errno = saved_errno;
+}
+
+__attribute__((format(printf, 2, 3))) static void
+write_event(const struct event *e, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	write_formatted(e, format, args);
+	va_end(args);
+}
+
+void
+log_tell_suppressed(void)
+{
+	for (size_t i = 0; i <= SUPPRESSED_MAX; i++) {
+		struct suppressed *row = &suppressed[i];
+		const struct log_details details = {
+		    .route = row->route[0] != '\0' ? row->route : NULL};
+		const struct event e = {row->level, row->kind, &details, row->count};
+
+		if (row->count > 0 && log_enabled(row->level))
+			write_event(&e, "%s", row->text);
+		row->place = NULL;
+		row->count = 0;
+	}
+	suppressed_epoch++;
 }

@@ -29,10 +29,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "board.h"
 #include "child.h"
 #include "err.h"
 #include "log.h"
 #include "now.h"
+#include "supervisor_parts.h"
 #include "worker.h"
 
 #define FIRST_DELAY_MS   100
@@ -60,55 +62,24 @@ struct member {
 	int64_t start_at_ms; /* where there is no process */
 	int64_t delay_ms;    /* waited before the latest start */
 	unsigned restart_count;
+	char died[BOARD_TEXT_BYTES]; /* how, the last time */
 };
 
-enum { MEMBER_COUNT = 2 };
+enum { MEMBER_COUNT = BOARD_WORKER_COUNT };
 
 struct supervisor {
 	const struct supervisor_options *options;
 	struct settings *settings;
-	struct member members[MEMBER_COUNT]; /* in the order of stopping */
+	struct member
+	    members[MEMBER_COUNT]; /* in the order of stopping, and of the board */
+	struct board *board;
+	int64_t started_at_ms;
 	int lock_fd;
 	int config_fd;
 	int wake_fd;
+	int board_fd;
 	int signal_fd;
 };
-
-/* ---- configuration ---- */
-
-static void
-log_mistakes(struct buffer *mistakes)
-{
-	char *rest = NULL;
-
-	if (buffer_append(mistakes, "", 1) != 0)
-		return;
-	for (char *line = strtok_r((char *)mistakes->data, "\n", &rest); line != NULL;
-	     line = strtok_r(NULL, "\n", &rest))
-		log_error(LOG_LIFECYCLE, "%s", line);
-}
-
-/* Read, check, keep. Errors: as supervisor_check(); all is logged. */
-static int
-read_configuration(struct supervisor *s, struct settings **settings, int *config_fd)
-{
-	struct buffer text = {0};
-	struct buffer mistakes = {0};
-	int err;
-
-	err = supervisor_check(s->options, settings, &text, &mistakes);
-	if (err == 0)
-		err = child_config_open(config_fd, (const char *)text.data);
-	else
-		log_mistakes(&mistakes);
-	if (err != 0) {
-		settings_free(*settings);
-		*settings = NULL;
-	}
-	buffer_fini(&text);
-	buffer_fini(&mistakes);
-	return err;
-}
 
 static void
 open_log(const struct supervisor *s)
@@ -164,8 +135,11 @@ start(struct supervisor *s, struct member *m, int64_t now_ms)
 	    .config_name = s->options->config_path,
 	    .config_fd = s->config_fd,
 	    .wake_fd = s->wake_fd,
+	    .board_fd = s->board_fd,
 	    .is_verbose = s->options->is_verbose,
 	};
+
+	struct log_details details;
 
 	m->started_at_ms = now_ms;
 	m->is_asked = false;
@@ -173,7 +147,9 @@ start(struct supervisor *s, struct member *m, int64_t now_ms)
 		schedule(m, now_ms, true);
 		return;
 	}
-	log_info(LOG_LIFECYCLE, "%s started (pid %d)", m->name, (int)m->pid);
+	details = (struct log_details){.counts = {{"pid", (uint64_t)m->pid}}};
+	log_event(LOG_LEVEL_INFO, LOG_LIFECYCLE, &details, "%s started (pid %d)",
+	    m->name, (int)m->pid);
 }
 
 /* Ask it to end, and do not take no for an answer. */
@@ -207,6 +183,7 @@ bury(struct member *m, int status, int64_t now_ms)
 {
 	bool is_hopeless = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CONFIG ||
 						    WEXITSTATUS(status) == EXIT_USAGE);
+	struct log_details details;
 	pid_t pid = m->pid;
 	char how[80];
 
@@ -218,7 +195,11 @@ bury(struct member *m, int status, int64_t now_ms)
 		return;
 	}
 	schedule(m, now_ms, is_hopeless);
-	log_error(LOG_LIFECYCLE,
+	(void)snprintf(m->died, sizeof(m->died), "%s", how);
+	details = (struct log_details){
+	    .counts = {{"pid", (uint64_t)pid}, {"delay_ms", (uint64_t)m->delay_ms},
+		{"restarts", m->restart_count}}};
+	log_event(LOG_LEVEL_ERROR, LOG_LIFECYCLE, &details,
 	    "%s (pid %d) died: %s; it is started again in %lld ms (restart %u)",
 	    m->name, (int)pid, how, (long long)m->delay_ms, m->restart_count);
 }
@@ -264,6 +245,21 @@ step(struct supervisor *s, int64_t now_ms)
 	}
 }
 
+/* For whoever reports how this gateway is. */
+static void
+publish(struct supervisor *s)
+{
+	struct board_supervisor part = {.started_at_ms = s->started_at_ms};
+
+	for (size_t i = 0; i < MEMBER_COUNT; i++) {
+		part.members[i].pid = (uint32_t)s->members[i].pid;
+		part.members[i].restart_count = s->members[i].restart_count;
+		memcpy(part.members[i].died, s->members[i].died,
+		    sizeof(part.members[i].died));
+	}
+	board_write_supervisor(s->board, &part);
+}
+
 static int
 wait_ms(const struct supervisor *s, int64_t now_ms)
 {
@@ -305,20 +301,6 @@ stop_all(struct supervisor *s, const char *why)
 		s->members[i].want = WANT_STOP;
 }
 
-/* Both belong to the journal that is locked, and to the backlog in it. */
-static bool
-may_follow(const struct settings *old, const struct settings *new)
-{
-	if (strcmp(old->journal.directory, new->journal.directory) == 0 &&
-	    strcmp(old->gateway_id, new->gateway_id) == 0)
-		return true;
-	log_error(LOG_LIFECYCLE,
-	    "%s: journal.directory and gateway_id cannot change while tidegated runs: "
-	    "stop it and start it again",
-	    new->name);
-	return false;
-}
-
 static void
 reload(struct supervisor *s)
 {
@@ -327,9 +309,9 @@ reload(struct supervisor *s)
 
 	if (s->members[0].want == WANT_STOP)
 		return;
-	if (read_configuration(s, &settings, &config_fd) != 0)
+	if (supervisor_read(s->options, &settings, &config_fd) != 0)
 		goto keep;
-	if (!may_follow(s->settings, settings)) {
+	if (!supervisor_may_follow(s->settings, settings)) {
 		(void)close(config_fd);
 		settings_free(settings);
 		goto keep;
@@ -446,6 +428,7 @@ run(struct supervisor *s)
 		int64_t now_ms = now_monotonic_ms();
 
 		step(s, now_ms);
+		publish(s);
 		if (is_finished(s))
 			break;
 		(void)poll(&pollfd, 1, wait_ms(s, now_ms));
@@ -456,12 +439,13 @@ run(struct supervisor *s)
 static void
 close_all(struct supervisor *s)
 {
-	int fds[] = {s->lock_fd, s->config_fd, s->wake_fd, s->signal_fd};
+	int fds[] = {s->lock_fd, s->config_fd, s->wake_fd, s->board_fd, s->signal_fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (fds[i] >= 0)
 			(void)close(fds[i]);
 	}
+	board_close(s->board);
 	settings_free(s->settings);
 }
 
@@ -482,17 +466,23 @@ supervisor_run(const struct supervisor_options *o)
 	    .lock_fd = -1,
 	    .config_fd = -1,
 	    .wake_fd = -1,
+	    .board_fd = -1,
 	    .signal_fd = -1,
+	    .started_at_ms = now_monotonic_ms(),
 	};
 	int err;
 
 	err = open_signals(&s);
 	if (err == 0)
-		err = read_configuration(&s, &s.settings, &s.config_fd);
+		err = supervisor_read(o, &s.settings, &s.config_fd);
 	if (err == 0) {
 		open_log(&s);
 		err = lock_journal(&s);
 	}
+	if (err == 0)
+		err = board_make(&s.board_fd);
+	if (err == 0)
+		err = board_open(&s.board, s.board_fd);
 	if (err == 0) {
 		log_info(LOG_LIFECYCLE, "tidegated %s, gateway %s, configuration %s",
 		    PACKAGE_VERSION, s.settings->gateway_id, o->config_path);

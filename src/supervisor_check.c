@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A whole check of a configuration: our own, and librdkafka's through tidegate-forward. */
+/*
+ * A configuration for the supervisor: the whole check of it, our own and librdkafka's
+ * through tidegate-forward, and what may change while the supervisor runs.
+ */
+#include <string.h>
 #include <unistd.h>
 
 #include "child.h"
 #include "err.h"
-#include "supervisor.h"
+#include "log.h"
+#include "supervisor_parts.h"
 
 int
 supervisor_check(const struct supervisor_options *o, struct settings **out,
@@ -35,4 +40,51 @@ supervisor_check(const struct supervisor_options *o, struct settings **out,
 	else
 		settings_free(settings);
 	return err;
+}
+
+static void
+log_mistakes(struct buffer *mistakes)
+{
+	char *rest = NULL;
+
+	if (buffer_append(mistakes, "", 1) != 0)
+		return;
+	for (char *line = strtok_r((char *)mistakes->data, "\n", &rest); line != NULL;
+	     line = strtok_r(NULL, "\n", &rest))
+		log_error(LOG_LIFECYCLE, "%s", line);
+}
+
+int
+supervisor_read(
+    const struct supervisor_options *o, struct settings **settings, int *config_fd)
+{
+	struct buffer text = {0};
+	struct buffer mistakes = {0};
+	int err;
+
+	err = supervisor_check(o, settings, &text, &mistakes);
+	if (err == 0)
+		err = child_config_open(config_fd, (const char *)text.data);
+	else
+		log_mistakes(&mistakes);
+	if (err != 0) {
+		settings_free(*settings);
+		*settings = NULL;
+	}
+	buffer_fini(&text);
+	buffer_fini(&mistakes);
+	return err;
+}
+
+bool
+supervisor_may_follow(const struct settings *old, const struct settings *new)
+{
+	if (strcmp(old->journal.directory, new->journal.directory) == 0 &&
+	    strcmp(old->gateway_id, new->gateway_id) == 0)
+		return true;
+	log_error(LOG_LIFECYCLE,
+	    "%s: journal.directory and gateway_id cannot change while tidegated runs: "
+	    "stop it and start it again",
+	    new->name);
+	return false;
 }

@@ -4,25 +4,32 @@
 #include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "connection_check.h"
 #include "err.h"
 #include "log.h"
+#include "now.h"
 #include "settings.h"
 #include "supervisor.h"
 #include "worker.h"
 
 enum long_option {
 	LONG_PRINT_CONFIG = 256,
+	LONG_CHECK_CONNECTION,
+	LONG_JSON,
 };
 
 static const struct option long_options[] = {
     {"config", required_argument, NULL, 'c'},
     {"test-config", no_argument, NULL, 't'},
     {"print-config", no_argument, NULL, LONG_PRINT_CONFIG},
+    {"check-connection", no_argument, NULL, LONG_CHECK_CONNECTION},
+    {"json", no_argument, NULL, LONG_JSON},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {"verbose", no_argument, NULL, 'v'},
@@ -32,13 +39,20 @@ static const struct option long_options[] = {
 static void
 print_help(void)
 {
-	printf("Usage: tidegated [-c FILE] [-t | --print-config] [-v]\n"
+	printf("Usage: tidegated [-c FILE] [-t | --print-config | --check-connection "
+	       "[--json]] [-v]\n"
 	       "Takes messages from an MQTT broker, keeps them in a journal on local "
 	       "disk,\n"
 	       "and delivers them to Apache Kafka. Runs in the foreground.\n\n"
 	       "  -c, --config FILE   configuration (default %s)\n"
 	       "  -t, --test-config   check the configuration and say what is wrong\n"
 	       "      --print-config  print the effective settings\n"
+	       "      --check-connection\n"
+	       "                      look at the broker, the journal and Kafka, and "
+	       "say what\n"
+	       "                      is ok, warn or fail; a running daemon is not "
+	       "disturbed\n"
+	       "      --json          the same as JSON lines\n"
 	       "  -v, --verbose       log at level debug\n"
 	       "  -h, --help          this help\n"
 	       "  -V, --version       the version\n\n"
@@ -125,7 +139,7 @@ print_config(const char *path)
 
 struct command_line {
 	struct supervisor_options options;
-	bool is_test, is_print;
+	bool is_test, is_print, is_check, is_json;
 };
 
 /* Returns false when main() is to return *status now. */
@@ -146,6 +160,12 @@ read_command_line(struct command_line *line, int argc, char *argv[], int *status
 		case LONG_PRINT_CONFIG:
 			line->is_print = true;
 			break;
+		case LONG_CHECK_CONNECTION:
+			line->is_check = true;
+			break;
+		case LONG_JSON:
+			line->is_json = true;
+			break;
 		case 'h':
 			print_help();
 			*status = finish_output();
@@ -163,12 +183,16 @@ read_command_line(struct command_line *line, int argc, char *argv[], int *status
 			return false;
 		}
 	}
-	if (optind == argc)
-		return true;
-	fprintf(stderr, "tidegated: unexpected argument: %s; see tidegated --help\n",
-	    argv[optind]);
 	*status = EXIT_USAGE;
-	return false;
+	if (optind < argc) {
+		fprintf(stderr,
+		    "tidegated: unexpected argument: %s; see tidegated --help\n",
+		    argv[optind]);
+		return false;
+	}
+	if (line->is_json && !line->is_check)
+		fprintf(stderr, "tidegated: --json goes with --check-connection\n");
+	return !line->is_json || line->is_check;
 }
 
 int
@@ -176,8 +200,11 @@ main(int argc, char *argv[])
 {
 	char directory[PATH_MAX];
 	struct command_line line = {.options = {.config_path = SETTINGS_DEFAULT_PATH}};
+	int64_t started_at_ms = now_monotonic_ms();
 	int status;
 
+	/* Whoever started us may have it ignored: how a child ended would be lost. */
+	(void)signal(SIGCHLD, SIG_DFL);
 	if (!read_command_line(&line, argc, argv, &status))
 		return status;
 	log_open("tidegated", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
@@ -186,5 +213,9 @@ main(int argc, char *argv[])
 		return test_config(&line.options);
 	if (line.is_print)
 		return print_config(line.options.config_path);
+	if (line.is_check) {
+		status = connection_check(&line.options, line.is_json, started_at_ms);
+		return finish_output() == EXIT_SUCCESS ? status : EXIT_FAILED;
+	}
 	return supervisor_run(&line.options);
 }

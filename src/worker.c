@@ -102,7 +102,9 @@ print_help(const char *name, bool is_forward)
 	if (is_forward)
 		printf("      --once         end when the journal is empty\n"
 		       "      --check        check the settings, open nothing\n");
-	printf("  -v                 log at level debug\n"
+	printf("      --check-connection [--json]\n"
+	       "                     look whether it would work, say so, and end\n"
+	       "  -v                 log at level debug\n"
 	       "  -h, --help         this help\n"
 	       "  -V, --version      the version\n");
 }
@@ -121,10 +123,13 @@ small_number(const char *text)
 
 enum long_option {
 	LONG_WAKE_FD = 256,
+	LONG_BOARD_FD,
 	LONG_PARENT,
 	LONG_CONFIG_NAME,
 	LONG_ONCE,
 	LONG_CHECK,
+	LONG_CHECK_CONNECTION,
+	LONG_JSON,
 };
 
 static const struct option long_options[] = {
@@ -133,10 +138,13 @@ static const struct option long_options[] = {
     {"version", no_argument, NULL, 'V'},
     {"verbose", no_argument, NULL, 'v'},
     {"wake-fd", required_argument, NULL, LONG_WAKE_FD},
+    {"board-fd", required_argument, NULL, LONG_BOARD_FD},
     {"parent", required_argument, NULL, LONG_PARENT},
     {"config-name", required_argument, NULL, LONG_CONFIG_NAME},
     {"once", no_argument, NULL, LONG_ONCE},
     {"check", no_argument, NULL, LONG_CHECK},
+    {"check-connection", no_argument, NULL, LONG_CHECK_CONNECTION},
+    {"json", no_argument, NULL, LONG_JSON},
     {NULL, 0, NULL, 0},
 };
 
@@ -167,6 +175,10 @@ take_option(struct worker *w, struct command_line *line, const char *name, int o
 		w->wake_fd = small_number(optarg);
 		is_good = w->wake_fd >= 0;
 		break;
+	case LONG_BOARD_FD:
+		w->board_fd = small_number(optarg);
+		is_good = w->board_fd >= 0;
+		break;
 	case LONG_PARENT:
 		line->parent = small_number(optarg);
 		is_good = line->parent > 0;
@@ -181,6 +193,12 @@ take_option(struct worker *w, struct command_line *line, const char *name, int o
 	case LONG_CHECK:
 		w->check = true;
 		is_good = is_forward;
+		break;
+	case LONG_CHECK_CONNECTION:
+		w->check_connection = true;
+		break;
+	case LONG_JSON:
+		w->is_json = true;
 		break;
 	default: /* getopt_long(3) has said why */
 		is_good = false;
@@ -210,10 +228,24 @@ read_command_line(struct worker *w, struct command_line *line, const char *name,
 		*status = EXIT_USAGE;
 		return false;
 	}
+	if (w->is_json && !w->check_connection) {
+		fprintf(stderr, "%s: --json goes with --check-connection\n", name);
+		*status = EXIT_USAGE;
+		return false;
+	}
 	return true;
 }
 
-/* With --check they go to whoever called, as they are; otherwise into the log. */
+/* Of a check the lines on standard output are the result. */
+static enum log_level
+choose_level(const struct worker *w, const struct command_line *line)
+{
+	if (line->is_verbose)
+		return LOG_LEVEL_DEBUG;
+	return w->check_connection ? LOG_LEVEL_WARNING : w->settings->log.level;
+}
+
+/* With a check they go to whoever called, as they are; otherwise into the log. */
 static void
 report(const struct worker *w, struct buffer *mistakes)
 {
@@ -223,7 +255,7 @@ report(const struct worker *w, struct buffer *mistakes)
 	if (buffer_append(mistakes, "", 1) != 0)
 		return;
 	text = (char *)mistakes->data;
-	if (w->check) {
+	if (w->check || w->check_connection) {
 		fputs(text, stderr);
 		return;
 	}
@@ -252,24 +284,32 @@ read_settings(struct worker *w, const struct command_line *line)
 	return err;
 }
 
+/* Is the descriptor there? From now on no child gets it. -1: none is meant. */
+static bool
+is_inherited(const char *option, int fd)
+{
+	if (fd < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) == 0)
+		return true;
+	log_error(LOG_LIFECYCLE, "%s %d: %s", option, fd, strerror(errno));
+	return false;
+}
+
 int
 worker_begin(struct worker *w, const char *name, int argc, char *argv[], int *status)
 {
 	struct command_line line = {.config_path = SETTINGS_DEFAULT_PATH};
 	int err;
 
-	*w = (struct worker){.stop_fd = -1, .wake_fd = -1};
+	*w = (struct worker){.stop_fd = -1, .wake_fd = -1, .board_fd = -1};
 	log_open(name, LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 	if (!read_command_line(w, &line, name, argc, argv, status))
 		return ERR_INVALID;
 	err = read_settings(w, &line);
 	if (err != 0)
 		goto fail;
-	log_open(name, line.is_verbose ? LOG_LEVEL_DEBUG : w->settings->log.level,
-	    w->settings->log.format);
-	if (w->wake_fd >= 0 && fcntl(w->wake_fd, F_SETFD, FD_CLOEXEC) != 0) {
-		log_error(
-		    LOG_LIFECYCLE, "--wake-fd %d: %s", w->wake_fd, strerror(errno));
+	log_open(name, choose_level(w, &line), w->settings->log.format);
+	if (!is_inherited("--wake-fd", w->wake_fd) ||
+	    !is_inherited("--board-fd", w->board_fd)) {
 		err = ERR_IO;
 		goto fail;
 	}
@@ -334,6 +374,8 @@ worker_end(struct worker *w)
 		(void)close(w->stop_fd);
 	if (w->wake_fd >= 0)
 		(void)close(w->wake_fd);
+	if (w->board_fd >= 0)
+		(void)close(w->board_fd);
 	settings_free(w->settings);
-	*w = (struct worker){.stop_fd = -1, .wake_fd = -1};
+	*w = (struct worker){.stop_fd = -1, .wake_fd = -1, .board_fd = -1};
 }

@@ -122,16 +122,17 @@ check "each gets the text that was checked" gets_the_text
 
 gets_the_arguments() {
 	cat "$WORK/ingest.arguments"
-	grep -qxE -- "-c /proc/self/fd/[0-9]+ --config-name $CONF --parent $DAEMON --wake-fd [0-9]+" \
+	grep -qxE -- "-c /proc/self/fd/[0-9]+ --config-name $CONF --parent $DAEMON --wake-fd [0-9]+ --board-fd [0-9]+" \
 		"$WORK/ingest.arguments" &&
 		cmp "$WORK/ingest.arguments" "$WORK/forward.arguments"
 }
-check "and its name, its parent, and the descriptor for waking" gets_the_arguments
+check "and its name, its parent, and the descriptors for waking and figures" gets_the_arguments
 
 # Beside whatever the test was started with.
 inherits_no_more() {
 	cat "$WORK/ingest.fds"
 	[ "$(grep -c 'memfd:tidegate.conf' "$WORK/ingest.fds")" = 1 ] &&
+		[ "$(grep -c 'memfd:tidegate-board' "$WORK/ingest.fds")" = 1 ] &&
 		[ "$(grep -c 'eventfd' "$WORK/ingest.fds")" = 1 ] &&
 		! grep -qE 'signalfd|tidegated.lock' "$WORK/ingest.fds"
 }

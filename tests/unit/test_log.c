@@ -182,6 +182,125 @@ repeated_event_is_limited_and_counted(void **state)
 	assert_non_null(strstr(captured(*state), "again\n"));
 }
 
+static void
+details_are_fields_of_the_json_object(void **state)
+{
+	const struct log_details details = {
+	    .route = "dé\x01", .counts = {{"delivered", 12}, {"dead", 0}}};
+	json_t *object;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	log_event(LOG_LEVEL_INFO, LOG_STATISTICS, &details, "%d delivered", 12);
+	object = json_loads(captured(*state), 0, NULL);
+	assert_non_null(object);
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "route")), "dé\\x01");
+	assert_int_equal(json_integer_value(json_object_get(object, "delivered")), 12);
+	assert_true(json_is_integer(json_object_get(object, "dead")));
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "text")), "12 delivered");
+	assert_null(json_object_get(object, "suppressed"));
+	json_decref(object);
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_event(LOG_LEVEL_INFO, LOG_STATISTICS, &details, "12 delivered");
+	assert_non_null(strstr(captured(*state), "statistics: 12 delivered\n"));
+}
+
+static void
+suppressed_lines_are_a_field(void **state)
+{
+	struct log_repeat r = {0};
+	json_t *object;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	log_repeated(&r, 1000, LOG_LEVEL_ERROR, LOG_DELIVERY, "refused");
+	log_repeated(&r, 1001, LOG_LEVEL_ERROR, LOG_DELIVERY, "refused");
+	(void)captured(*state);
+	log_repeated(&r, 70000, LOG_LEVEL_ERROR, LOG_DELIVERY, "refused");
+	object = json_loads(captured(*state), 0, NULL);
+	assert_non_null(object);
+	assert_int_equal(json_integer_value(json_object_get(object, "suppressed")), 1);
+	json_decref(object);
+}
+
+static void
+recovery_tells_what_was_left_out(void **state)
+{
+	struct log_repeat r = {0};
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	for (int i = 0; i < 4; i++)
+		log_repeated(&r, 1000, LOG_LEVEL_ERROR, LOG_CONNECTION, "lost");
+	(void)captured(*state);
+	log_recovered(&r, LOG_LEVEL_INFO, LOG_CONNECTION, NULL, "it is back");
+	assert_non_null(
+	    strstr(captured(*state), "it is back (3 more were left out)\n"));
+	log_tell_suppressed();
+	assert_string_equal(captured(*state), "");
+}
+
+static void
+what_was_left_out_is_told_without_another_error(void **state)
+{
+	struct log_repeat a = {0}, *b = calloc(1, sizeof(*b));
+	const struct log_details details = {.route = "north"};
+	json_t *object;
+
+	assert_non_null(b);
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	log_tell_suppressed();
+	(void)captured(*state);
+	for (int i = 0; i < 3; i++)
+		log_event_repeated(
+		    &a, 1000, LOG_LEVEL_ERROR, LOG_DELIVERY, &details, "try %d", i);
+	log_repeated(b, 1000, LOG_LEVEL_ERROR, LOG_CONNECTION, "first");
+	free(b); /* its place may be gone by then */
+	(void)captured(*state);
+	log_tell_suppressed();
+	object = json_loads(captured(*state), 0, NULL); /* one line, or it fails */
+	assert_non_null(object);
+	assert_int_equal(json_integer_value(json_object_get(object, "suppressed")), 2);
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "route")), "north");
+	assert_string_equal(
+	    json_string_value(json_object_get(object, "kind")), "delivery");
+	assert_non_null(
+	    strstr(json_string_value(json_object_get(object, "text")), "try 2"));
+	json_decref(object);
+	/* Once is enough: neither here nor with the next error. */
+	log_tell_suppressed();
+	assert_string_equal(captured(*state), "");
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	log_repeated(&a, 70000, LOG_LEVEL_ERROR, LOG_DELIVERY, "again");
+	assert_non_null(strstr(captured(*state), "again\n"));
+}
+
+static void
+nothing_is_lost_with_more_places_than_rows(void **state)
+{
+	struct log_repeat places[100];
+	uint64_t sum = 0;
+	char *line;
+
+	memset(places, 0, sizeof(places));
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	for (size_t i = 0; i < 300; i++)
+		log_repeated(
+		    &places[i % 100], 1000, LOG_LEVEL_ERROR, LOG_DELIVERY, "refused");
+	(void)captured(*state);
+	log_tell_suppressed();
+	line = strtok((char *)(uintptr_t)captured(*state), "\n");
+	for (; line != NULL; line = strtok(NULL, "\n")) {
+		json_t *object = json_loads(line, 0, NULL);
+
+		assert_non_null(object);
+		sum +=
+		    (uint64_t)json_integer_value(json_object_get(object, "suppressed"));
+		json_decref(object);
+	}
+	assert_int_equal(sum, 200);
+}
+
 #define CAPTURED(f) cmocka_unit_test_setup_teardown(f, capture_setup, capture_teardown)
 
 int
@@ -196,6 +315,11 @@ main(void)
 	    CAPTURED(long_text_is_cut_with_a_mark),
 	    CAPTURED(errno_is_kept),
 	    CAPTURED(repeated_event_is_limited_and_counted),
+	    CAPTURED(details_are_fields_of_the_json_object),
+	    CAPTURED(suppressed_lines_are_a_field),
+	    CAPTURED(recovery_tells_what_was_left_out),
+	    CAPTURED(what_was_left_out_is_told_without_another_error),
+	    CAPTURED(nothing_is_lost_with_more_places_than_rows),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

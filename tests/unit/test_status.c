@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "forwarder.h"
+#include "status.h"
+
+#define NOW_MS  1000000
+#define REAL_MS 1763836800000
+
+/* A gateway that is well, to be spoiled by each test in its own way. */
+struct fixture {
+	struct settings settings;
+	struct journal_identity identity;
+	struct journal_stat stat;
+	struct board_view board, earlier;
+	struct board_route routes[2], earlier_routes[2];
+	struct status_facts facts;
+	struct buffer out;
+	json_t *json;
+};
+
+static char gateway_id[] = "site-17";
+
+static void
+make_routes(struct board_route routes[2], uint64_t acked_seq)
+{
+	static const char *const names[] = {"north", "south"};
+
+	for (size_t i = 0; i < 2; i++) {
+		(void)snprintf(routes[i].name, sizeof(routes[i].name), "%s", names[i]);
+		routes[i].start_seq = 40;
+		routes[i].acked_seq = acked_seq;
+		routes[i].delivered_count = 10 + i;
+		routes[i].delivered_bytes = 1000;
+		routes[i].dead_count = 2;
+		routes[i].error_count = 3;
+		routes[i].moved_at_ms = NOW_MS - 500;
+	}
+}
+
+static void
+make_board(struct board_view *v, struct board_route *routes)
+{
+	v->has_supervisor = v->has_ingest = v->has_forward = true;
+	v->supervisor.started_at_ms = 1000;
+	for (size_t i = 0; i < BOARD_WORKER_COUNT; i++)
+		v->supervisor.members[i].pid = 100;
+	v->supervisor.members[BOARD_WORKER_FORWARD].restart_count = 2;
+	v->ingest.alive_at_ms = NOW_MS - 100;
+	v->ingest.since_ms = NOW_MS - 60000;
+	v->ingest.state = BOARD_MQTT_CONNECTED;
+	v->ingest.protocol = 5;
+	v->ingest.message_count = 99;
+	v->ingest.byte_count = 9900;
+	v->ingest.commit_count = 9;
+	v->forward.alive_at_ms = NOW_MS - 100;
+	v->forward.since_ms = NOW_MS - 30000;
+	v->forward.run_from_ms = 500;
+	v->forward.state = BOARD_KAFKA_REACHABLE;
+	v->forward.route_count = 2;
+	v->routes = routes;
+}
+
+static int
+setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	if (f == NULL)
+		return -1;
+	f->settings.gateway_id = gateway_id;
+	f->identity.uuid[0] = 0xab;
+	f->stat = (struct journal_stat){.first_seq = 90,
+	    .next_seq = 101,
+	    .acked_seq = 95,
+	    .records = 5,
+	    .used_bytes = 4096,
+	    .max_bytes = 1 << 20,
+	    .oldest_ms = REAL_MS - 12000,
+	    .dead_count = 4,
+	    .gap_count = 1};
+	make_routes(f->routes, 95);
+	make_routes(f->earlier_routes, 80);
+	make_board(&f->board, f->routes);
+	make_board(&f->earlier, f->earlier_routes);
+	f->facts = (struct status_facts){.settings = &f->settings,
+	    .identity = &f->identity,
+	    .stat = &f->stat,
+	    .board = &f->board,
+	    .room_bytes = 1000000,
+	    .dropped_count = 7,
+	    .now_ms = NOW_MS,
+	    .real_ms = REAL_MS,
+	    .is_clock_synchronised = true};
+	*state = f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	json_decref(f->json);
+	buffer_fini(&f->out);
+	free(f);
+	return 0;
+}
+
+static json_t *
+render(struct fixture *f)
+{
+	json_decref(f->json);
+	buffer_clear(&f->out);
+	assert_int_equal(status_render(&f->facts, &f->out), 0);
+	f->json = json_loadb((const char *)f->out.data, f->out.size, 0, NULL);
+	assert_non_null(f->json);
+	return f->json;
+}
+
+static const char *
+text_of(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	assert_non_null(text);
+	return text;
+}
+
+static json_int_t
+count_of(const json_t *object, const char *name)
+{
+	assert_true(json_is_integer(json_object_get(object, name)));
+	return json_integer_value(json_object_get(object, name));
+}
+
+/* ---- states ---- */
+
+static void
+says(struct fixture *f, const char *state)
+{
+	json_t *json = render(f);
+
+	assert_string_equal(text_of(json, "state"), state);
+	assert_true(json_is_false(json_object_get(json, "well")));
+	assert_true(json_array_size(json_object_get(json, "problems")) > 0);
+}
+
+static void
+all_is_well(void **state)
+{
+	json_t *json = render(*state);
+
+	assert_string_equal(text_of(json, "state"), "well");
+	assert_true(json_is_true(json_object_get(json, "well")));
+	assert_int_equal(json_array_size(json_object_get(json, "problems")), 0);
+}
+
+static void
+kafka_is_away(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.forward.state = BOARD_KAFKA_AWAY;
+	says(f, "waiting for Kafka");
+	(void)snprintf(f->board.forward.error, sizeof(f->board.forward.error),
+	    "connection refused");
+	says(f, "waiting for Kafka: connection refused");
+	f->stat.records = 0; /* nothing waits: nor is it well */
+	says(f, "waiting for Kafka: connection refused");
+}
+
+static void
+kafka_was_never_asked(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.forward.state = BOARD_KAFKA_UNKNOWN;
+	says(f, "Kafka has not answered yet");
+	f->stat.records = 0;
+	assert_string_equal(text_of(render(f), "state"), "well");
+}
+
+static void
+broker_is_away(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.ingest.state = BOARD_MQTT_AWAY;
+	says(f, "waiting for the MQTT broker");
+}
+
+static void
+subscription_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.ingest.refused_count = 2;
+	says(f, "the MQTT broker does not grant 2 of the subscriptions");
+}
+
+static void
+journal_is_full(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.ingest.state = BOARD_MQTT_PAUSED;
+	says(f, "paused: journal full");
+	assert_string_equal(
+	    text_of(json_object_get(f->json, "mqtt"), "state"), "paused");
+}
+
+static void
+route_holds(void **state)
+{
+	struct fixture *f = *state;
+	json_t *route;
+
+	f->routes[1].held_since_ms = NOW_MS - 5000;
+	(void)snprintf(
+	    f->routes[1].held_why, sizeof(f->routes[1].held_why), "unknown topic");
+	says(f, "route south holds: unknown topic");
+	route = json_array_get(json_object_get(f->json, "routes"), 1);
+	assert_true(json_is_true(json_object_get(route, "held")));
+	assert_string_equal(text_of(route, "held_why"), "unknown topic");
+	assert_string_equal(text_of(route, "held_since"), "2025-11-22T18:39:55.000Z");
+}
+
+static void
+route_that_is_off_is_trouble_only_while_records_wait(void **state)
+{
+	struct fixture *f = *state;
+	static char south[] = "south";
+	struct settings_route off = {.name = south, .enabled = false};
+
+	f->settings.routes = &off;
+	f->settings.route_count = 1;
+	f->routes[1].held_since_ms = NOW_MS - 5000;
+	(void)snprintf(
+	    f->routes[1].held_why, sizeof(f->routes[1].held_why), "switched off");
+	says(f, "route south holds: switched off");
+	f->routes[1].acked_seq = 100;
+	assert_string_equal(text_of(render(f), "state"), "well");
+	off.enabled = true;
+	says(f, "route south holds: switched off");
+}
+
+static void
+several_things_are_listed(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.ingest.state = BOARD_MQTT_PAUSED;
+	f->board.forward.state = BOARD_KAFKA_AWAY;
+	says(f, "paused: journal full; waiting for Kafka");
+	assert_int_equal(json_array_size(json_object_get(f->json, "problems")), 2);
+}
+
+static void
+nothing_moves_although_kafka_is_there(void **state)
+{
+	struct fixture *f = *state;
+
+	f->routes[0].moved_at_ms = NOW_MS - STATUS_STALLED_MS - 1;
+	says(f, "route north: records wait, and Kafka confirms none");
+	f->routes[0].acked_seq = 100; /* nothing waits there */
+	assert_string_equal(text_of(render(f), "state"), "well");
+	f->routes[0].acked_seq = 95;
+	(void)snprintf(
+	    f->routes[0].name, sizeof(f->routes[0].name), FORWARDER_UNROUTED);
+	assert_string_equal(text_of(render(f), "state"), "well");
+}
+
+static void
+route_buries(void **state)
+{
+	struct fixture *f = *state;
+
+	f->routes[1].dead_at_ms = NOW_MS - STATUS_DEAD_MS + 1;
+	says(f, "route south: records become dead letters");
+	f->routes[1].dead_at_ms = NOW_MS - STATUS_DEAD_MS;
+	assert_string_equal(text_of(render(f), "state"), "well");
+}
+
+static void
+worker_died(void **state)
+{
+	struct fixture *f = *state;
+	struct board_member *m = &f->board.supervisor.members[BOARD_WORKER_FORWARD];
+
+	m->pid = 0;
+	(void)snprintf(m->died, sizeof(m->died), "signal 9, Killed");
+	says(f, "tidegate-forward does not run: signal 9, Killed");
+}
+
+static void
+worker_hangs(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.forward.alive_at_ms = NOW_MS - STATUS_SILENT_MS - 1;
+	says(f, "no word from tidegate-forward any more");
+	f->board.ingest.alive_at_ms = NOW_MS - STATUS_SILENT_MS - 1;
+	says(f, "no word from tidegate-ingest any more; no word from tidegate-forward "
+		"any more");
+}
+
+static void
+worker_runs_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.has_supervisor = f->board.has_ingest = false;
+	says(f, "no word from tidegate-ingest yet");
+	assert_string_equal(
+	    text_of(json_object_get(f->json, "mqtt"), "state"), "unknown");
+}
+
+static void
+journal_cannot_be_read(void **state)
+{
+	struct fixture *f = *state;
+
+	f->facts.stat = NULL;
+	says(f, "the journal cannot be read");
+}
+
+static void
+a_thousand_routes_that_hold_are_bounded(void **state)
+{
+	struct fixture *f = *state;
+	struct board_route *routes = calloc(1000, sizeof(*routes));
+	json_t *json;
+
+	assert_non_null(routes);
+	for (int i = 0; i < 1000; i++) {
+		(void)snprintf(routes[i].name, sizeof(routes[i].name), "r%d", i);
+		routes[i].held_since_ms = 1;
+	}
+	f->board.routes = routes;
+	f->board.forward.route_count = 1000;
+	json = render(f);
+	assert_int_equal(json_array_size(json_object_get(json, "problems")),
+	    STATUS_PROBLEMS_MAX + 1);
+	assert_int_equal(
+	    json_array_size(json_object_get(json, "routes")), STATUS_ROUTES_MAX);
+	assert_int_equal(count_of(json, "routes_left_out"), 1000 - STATUS_ROUTES_MAX);
+	assert_non_null(strstr(text_of(json, "state"), "and 980 more"));
+	assert_true(f->out.size < 100000);
+	free(routes);
+}
+
+/* ---- fields ---- */
+
+static void
+every_field_is_there(void **state)
+{
+	json_t *json = render(*state), *part;
+
+	assert_string_equal(text_of(json, "gateway"), "site-17");
+	assert_string_equal(text_of(json, "time"), "2025-11-22T18:40:00.000Z");
+	assert_string_equal(text_of(json, "version"), PACKAGE_VERSION);
+	assert_string_equal(
+	    text_of(json, "journal"), "ab000000-0000-0000-0000-000000000000");
+	assert_int_equal(count_of(json, "first_seq"), 90);
+	assert_int_equal(count_of(json, "next_seq"), 101);
+	assert_int_equal(count_of(json, "acknowledged_seq"), 95);
+	assert_int_equal(count_of(json, "records_waiting"), 5);
+	assert_int_equal(count_of(json, "oldest_age_s"), 12);
+	assert_int_equal(count_of(json, "used_bytes"), 4096);
+	assert_int_equal(count_of(json, "max_bytes"), 1 << 20);
+	assert_int_equal(count_of(json, "free_bytes"), 1000000);
+	assert_int_equal(count_of(json, "dead_records"), 4);
+	assert_int_equal(count_of(json, "dropped_records"), 7);
+	assert_int_equal(count_of(json, "gaps"), 1);
+	assert_true(json_is_true(json_object_get(json, "clock_synchronised")));
+	assert_string_equal(text_of(json, "started"), "2025-11-22T18:23:21.000Z");
+	part = json_object_get(json, "restarts");
+	assert_int_equal(count_of(part, "tidegate-ingest"), 0);
+	assert_int_equal(count_of(part, "tidegate-forward"), 2);
+	part = json_object_get(json, "mqtt");
+	assert_string_equal(text_of(part, "state"), "connected");
+	assert_string_equal(text_of(part, "since"), "2025-11-22T18:39:00.000Z");
+	assert_int_equal(count_of(part, "protocol"), 5);
+	assert_int_equal(count_of(part, "received_messages"), 99);
+	assert_int_equal(count_of(part, "received_bytes"), 9900);
+	assert_int_equal(count_of(part, "commits"), 9);
+	part = json_object_get(json, "kafka");
+	assert_string_equal(text_of(part, "state"), "reachable");
+	assert_string_equal(text_of(part, "since"), "2025-11-22T18:39:30.000Z");
+	part = json_array_get(json_object_get(json, "routes"), 1);
+	assert_string_equal(text_of(part, "name"), "south");
+	assert_int_equal(count_of(part, "acknowledged_seq"), 95);
+	assert_int_equal(count_of(part, "acknowledged_from_seq"), 41);
+	assert_int_equal(count_of(part, "delivered_records"), 11);
+	assert_int_equal(count_of(part, "delivered_bytes"), 1000);
+	assert_int_equal(count_of(part, "dead_records"), 2);
+	assert_int_equal(count_of(part, "errors"), 3);
+	assert_true(json_is_false(json_object_get(part, "held")));
+}
+
+static void
+latest_gaps_are_announced(void **state)
+{
+	struct fixture *f = *state;
+	const struct journal_gap gap = {.first_seq = 33,
+	    .count = 7,
+	    .at_ms = REAL_MS - 1000,
+	    .reason = JOURNAL_GAP_TOO_LARGE};
+	json_t *one;
+
+	assert_int_equal(json_array_size(json_object_get(render(f), "latest_gaps")), 0);
+	f->facts.gaps = &gap;
+	f->facts.gap_count = 1;
+	one = json_array_get(json_object_get(render(f), "latest_gaps"), 0);
+	assert_int_equal(count_of(one, "first_seq"), 33);
+	assert_int_equal(count_of(one, "count"), 7);
+	assert_string_equal(
+	    text_of(one, "reason"), journal_gap_reason_str(JOURNAL_GAP_TOO_LARGE));
+	assert_string_equal(text_of(one, "time"), "2025-11-22T18:39:59.000Z");
+}
+
+static void
+set_topic(struct board_view *v, uint32_t at, const char *name, uint64_t count)
+{
+	(void)snprintf(
+	    v->forward.topics[at].name, sizeof(v->forward.topics[at].name), "%s", name);
+	v->forward.topics[at].count = count;
+	if (v->forward.topic_count <= at)
+		v->forward.topic_count = at + 1;
+}
+
+static void
+acknowledged_counts_are_since_the_last_report(void **state)
+{
+	struct fixture *f = *state;
+	json_t *json, *topics;
+
+	set_topic(&f->earlier, 0, "a", 100);
+	f->earlier.forward.other_count = 3;
+	set_topic(&f->board, 0, "a", 107);
+	set_topic(&f->board, 1, "b", 8);
+	f->board.forward.other_count = 5;
+	f->facts.earlier = &f->earlier;
+	json = render(f);
+	topics = json_object_get(json, "acknowledged_by_topic");
+	assert_int_equal(count_of(topics, "a"), 7);
+	assert_int_equal(count_of(topics, "b"), 8);
+	assert_int_equal(count_of(json, "acknowledged_to_other_topics"), 2);
+	assert_int_equal(count_of(json_array_get(json_object_get(json, "routes"), 0),
+			     "acknowledged_from_seq"),
+	    81);
+}
+
+static void
+counts_begin_anew_with_a_new_forward(void **state)
+{
+	struct fixture *f = *state;
+	json_t *json;
+
+	set_topic(&f->earlier, 0, "a", 100);
+	set_topic(&f->board, 0, "b", 6);
+	f->board.forward.run_from_ms = 600;
+	f->facts.earlier = &f->earlier;
+	json = render(f);
+	assert_int_equal(
+	    count_of(json_object_get(json, "acknowledged_by_topic"), "b"), 6);
+	assert_int_equal(count_of(json_array_get(json_object_get(json, "routes"), 0),
+			     "acknowledged_from_seq"),
+	    41);
+}
+
+static void
+busiest_topics_are_named_the_rest_is_summed_up(void **state)
+{
+	struct fixture *f = *state;
+	json_t *json, *topics;
+	char name[16];
+
+	for (uint32_t i = 0; i < BOARD_TOPICS_MAX; i++) {
+		(void)snprintf(name, sizeof(name), "t%u", i);
+		set_topic(&f->board, i, name, i + 1);
+	}
+	f->board.forward.other_count = 1000;
+	json = render(f);
+	topics = json_object_get(json, "acknowledged_by_topic");
+	assert_int_equal(json_object_size(topics), STATUS_TOPICS_MAX);
+	assert_int_equal(count_of(topics, "t63"), 64);
+	assert_null(json_object_get(topics, "t43"));
+	/* 1 + 2 + ... + 44 */
+	assert_int_equal(
+	    count_of(json, "acknowledged_to_other_topics"), 1000 + 44 * 45 / 2);
+}
+
+static void
+text_that_is_not_utf8_stays_json(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.forward.state = BOARD_KAFKA_AWAY;
+	(void)snprintf(f->board.forward.error, sizeof(f->board.forward.error),
+	    "caf\xc3\xa9 \xc3\"\n");
+	assert_non_null(strstr(text_of(render(f), "state"), "caf\xc3\xa9 \\xc3\"\\n"));
+}
+
+static void
+clock_that_went_back_gives_no_negative_age(void **state)
+{
+	struct fixture *f = *state;
+
+	f->stat.oldest_ms = REAL_MS + 5000;
+	assert_int_equal(count_of(render(f), "oldest_age_s"), 0);
+}
+
+static void
+will_says_gone(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(status_gone(&f->settings, &f->out), 0);
+	f->json = json_loadb((const char *)f->out.data, f->out.size, 0, NULL);
+	assert_non_null(f->json);
+	assert_string_equal(text_of(f->json, "gateway"), "site-17");
+	assert_string_equal(text_of(f->json, "state"), "gone");
+	assert_true(json_is_false(json_object_get(f->json, "well")));
+}
+
+#define WELL(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    WELL(all_is_well),
+	    WELL(kafka_is_away),
+	    WELL(kafka_was_never_asked),
+	    WELL(broker_is_away),
+	    WELL(subscription_is_refused),
+	    WELL(journal_is_full),
+	    WELL(route_holds),
+	    WELL(route_that_is_off_is_trouble_only_while_records_wait),
+	    WELL(several_things_are_listed),
+	    WELL(nothing_moves_although_kafka_is_there),
+	    WELL(route_buries),
+	    WELL(worker_died),
+	    WELL(worker_hangs),
+	    WELL(worker_runs_alone),
+	    WELL(journal_cannot_be_read),
+	    WELL(a_thousand_routes_that_hold_are_bounded),
+	    WELL(every_field_is_there),
+	    WELL(latest_gaps_are_announced),
+	    WELL(acknowledged_counts_are_since_the_last_report),
+	    WELL(counts_begin_anew_with_a_new_forward),
+	    WELL(busiest_topics_are_named_the_rest_is_summed_up),
+	    WELL(text_that_is_not_utf8_stays_json),
+	    WELL(clock_that_went_back_gives_no_negative_age),
+	    WELL(will_says_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
