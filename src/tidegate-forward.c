@@ -3,8 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "check.h"
 #include "err.h"
 #include "forward/forward.h"
+#include "journal_check.h"
+#include "kafka/kafka_check.h"
 #include "kafka_sink.h"
 #include "worker.h"
 
@@ -25,6 +28,19 @@ check(const struct worker *w)
 	return err == ERR_INVALID ? EXIT_CONFIG : EXIT_FAILED;
 }
 
+/* The journal first: what waits in it tells what a topic's retention means. */
+static int
+check_connection(const struct worker *w)
+{
+	struct check c;
+	int64_t oldest_age_ms;
+
+	check_begin(&c, w->is_json);
+	oldest_age_ms = journal_check(&c, w->settings);
+	kafka_check(&c, w->settings, oldest_age_ms);
+	return check_status(&c);
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -33,7 +49,10 @@ main(int argc, char *argv[])
 
 	if (worker_begin(&w, "tidegate-forward", argc, argv, &status) != 0)
 		return status;
-	status = w.check ? check(&w) : forward_run(&w);
+	if (w.check_connection)
+		status = check_connection(&w);
+	else
+		status = w.check ? check(&w) : forward_run(&w);
 	worker_end(&w);
 	return status;
 }

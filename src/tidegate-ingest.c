@@ -1,12 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tidegate-ingest: takes messages from the MQTT broker and keeps them in the journal. */
+#include "check.h"
 #include "err.h"
 #include "ingest/ingest.h"
+#include "ingest/mqtt_check.h"
 #include "journal.h"
 #include "log.h"
 #include "worker.h"
 
 #include <stdlib.h>
+
+/* The broker; the journal and Kafka are tidegate-forward's to look at. */
+static int
+check(struct worker *w)
+{
+	struct check c;
+
+	check_begin(&c, w->is_json);
+	mqtt_check(&c, w->settings);
+	worker_end(w);
+	return check_status(&c);
+}
 
 int
 main(int argc, char *argv[])
@@ -18,6 +32,8 @@ main(int argc, char *argv[])
 
 	if (worker_begin(&w, "tidegate-ingest", argc, argv, &status) != 0)
 		return status;
+	if (w.check_connection)
+		return check(&w);
 	options = worker_journal_options(&w);
 	err = journal_open(&j, JOURNAL_INGEST, &options);
 	if (err == 0)
