@@ -48,9 +48,10 @@ int source_open(struct source **out, const struct settings *settings, struct jou
 void source_close(struct source *s);
 
 /*
- * Connect, anew or for the first time. Blocks for the TCP connection, 10 s at most,
- * and less when a signal arrives; looking up a name takes as long as resolv.conf(5)
- * says, and no signal cuts that short. CONNACK and SUBACK come by source_read().
+ * Connect, anew or for the first time; certificates and secrets are read again. Blocks
+ * for the TCP connection, 10 s at most, and less when a signal arrives; looking up a
+ * name takes as long as resolv.conf(5) says, and no signal cuts that short. The TLS
+ * handshake, CONNACK and SUBACK come by source_read().
  *
  * Errors:    ERR_AWAY.
  */
@@ -61,6 +62,9 @@ bool source_is_connected(const struct source *s);
 
 /* Socket for poll(2), or -1 without a connection. */
 int source_fd(const struct source *s);
+
+/* Is there something to read that poll(2) cannot see? Then read before waiting. */
+bool source_has_pending(const struct source *s);
 
 /* Are there packets that source_flush() would write? */
 bool source_wants_write(const struct source *s);
@@ -83,15 +87,38 @@ int source_flush(struct source *s);
 /* Keep-alive; once a second. Only queues. Errors: ERR_AWAY. */
 int source_keepalive(struct source *s);
 
+/*
+ * Queue a message; it leaves by a later source_flush(). The will of each connection is
+ * status_gone() on status.mqtt_topic, retained, where that is set.
+ *
+ * Errors:    ERR_AWAY (no connection, or it is lost now), ERR_NOMEM, ERR_INVALID (it
+ *            cannot be sent), ERR_REFUSED (not queued: in the last hour the broker
+ *            refused one).
+ */
+int source_publish(struct source *s, const char *topic, const void *payload,
+    size_t size, int qos, bool retain);
+
+/* 5, or 4 for MQTT 3.1.1: as it is spoken, or was last. */
+int source_protocol(const struct source *s);
+
+/* Why there is no connection, in words; "" where that is not known. Borrowed. */
+const char *source_trouble(const struct source *s);
+
+/* How many filters that the routes want does the broker not grant? */
+size_t source_refused_count(const struct source *s);
+
 /* End the connection, in a second at most; queued PUBACKs are thrown away. */
 void source_drop(struct source *s);
 
 /*
  * Leave in order: flush, shutdown(SHUT_WR), read to the end of file, close. Closing
  * with unread bytes would reset the connection, and the broker would lose the PUBACKs
- * on their way (facts: about 3,000 duplicates). No DISCONNECT: it could not say more.
- * Waits at most timeout_ms.
+ * on their way (facts: about 3,000 duplicates). No DISCONNECT: the broker publishes the
+ * will, which is right for a gateway that stops. Waits at most timeout_ms.
  */
 void source_leave(struct source *s, int64_t timeout_ms);
+
+/* The same for a gateway that stays, and will come back: the will is not published. */
+void source_pause(struct source *s, int64_t timeout_ms);
 
 #endif

@@ -4,9 +4,10 @@
  * online (a connection, or CONNECT under way), paused (the journal is full: stay away,
  * the broker keeps the session).
  *
- * Invariant: source_flush(), source_keepalive() and source_leave() are called only when
- * nothing is staged and nothing that was read is missing from the journal: a PUBACK that
- * is queued goes out with the next write, whatever it is written for.
+ * Invariant: source_flush(), source_keepalive(), source_leave() and source_pause() are
+ * called only when nothing is staged and nothing that was read is missing from the
+ * journal: a PUBACK that is queued goes out with the next write, whatever it is written
+ * for.
  *
  * Failure modes: a commit that fails drops the connection, and with it the queued
  * PUBACKs; the broker sends those messages again. A connection lost in the middle of a
@@ -15,6 +16,7 @@
 #include "ingest.h"
 
 #include "err.h"
+#include "ingest_figures.h"
 #include "log.h"
 #include "mqtt_source.h"
 #include "now.h"
@@ -63,6 +65,7 @@ struct ingest {
 	int64_t paused_at_ms;
 
 	uint64_t message_count, commit_count;
+	struct ingest_figures figures;
 	struct log_repeat commit_repeat, room_repeat, stage_repeat;
 };
 
@@ -71,7 +74,16 @@ stage(void *context, const struct record *r)
 {
 	struct ingest *in = context;
 
+	ingest_figures_stage(&in->figures, r);
 	return journal_stage(in->journal, r);
+}
+
+static enum board_mqtt
+board_state(const struct ingest *in)
+{
+	if (in->state == STATE_PAUSED)
+		return BOARD_MQTT_PAUSED;
+	return source_is_connected(in->source) ? BOARD_MQTT_CONNECTED : BOARD_MQTT_AWAY;
 }
 
 /* ---- waiting ---- */
@@ -126,10 +138,15 @@ go_away(struct ingest *in, int64_t now_ms)
 static void
 pause_for_room(struct ingest *in, int64_t now_ms)
 {
+	const struct log_details details = {
+	    .counts = {{"room_bytes", in->room_bytes},
+		{"max_bytes", in->settings->journal.max_bytes},
+		{"resume_bytes", in->resume_bytes}}};
+
 	in->state = STATE_PAUSED;
 	in->connected_at_ms = 0;
 	in->paused_at_ms = now_ms;
-	log_warning(LOG_JOURNAL,
+	log_event(LOG_LEVEL_WARNING, LOG_JOURNAL, &details,
 	    "paused: journal full: room for %" PRIu64 " of %" PRIu64
 	    " KiB; the broker keeps what comes until there is room for %" PRIu64 " KiB",
 	    in->room_bytes / 1024, in->settings->journal.max_bytes / 1024,
@@ -216,6 +233,7 @@ wake_forward(const struct ingest *in)
 static void
 commit_failed(struct ingest *in, int err, size_t count, size_t bytes, int64_t now_ms)
 {
+	ingest_figures_fail(&in->figures, err_str(err));
 	source_drop(in->source); /* the PUBACKs that are queued must not go out */
 	log_repeated(&in->commit_repeat, now_ms, LOG_LEVEL_ERROR, LOG_JOURNAL,
 	    "commit of %zu messages failed: %s; the broker will send them again", count,
@@ -253,6 +271,7 @@ commit(struct ingest *in)
 	}
 	in->message_count += count;
 	in->commit_count++;
+	ingest_figures_commit(&in->figures, count);
 	wake_forward(in);
 	account(in, bytes, now_ms);
 	return true;
@@ -295,6 +314,16 @@ gather(struct ingest *in)
 	return 0;
 }
 
+/* It can be said no more when the broker has been left. */
+static void
+report_pause(struct ingest *in, int64_t now_ms)
+{
+	ingest_figures_publish(&in->figures, in->source, BOARD_MQTT_PAUSED, now_ms);
+	ingest_figures_hurry(&in->figures);
+	/* A connection that is lost meanwhile is noticed by who leaves. */
+	(void)ingest_figures_report(&in->figures, in->source, now_ms);
+}
+
 static void
 read_and_commit(struct ingest *in)
 {
@@ -305,6 +334,7 @@ read_and_commit(struct ingest *in)
 		/* A message is missing from the batch whose PUBACK is queued. */
 		journal_unstage(in->journal);
 		source_drop(in->source);
+		ingest_figures_fail(&in->figures, err_str(err));
 		log_repeated(&in->stage_repeat, now_monotonic_ms(), LOG_LEVEL_ERROR,
 		    LOG_JOURNAL,
 		    "cannot take a message: %s; the broker will send it again",
@@ -316,7 +346,8 @@ read_and_commit(struct ingest *in)
 	if (err == 0)
 		err = source_flush(in->source);
 	if (err == 0 && in->room_bytes < in->low_bytes) {
-		source_leave(in->source, LEAVE_LIMIT_MS);
+		report_pause(in, now_ms);
+		source_pause(in->source, LEAVE_LIMIT_MS);
 		in->resume_bytes = usual_resume_bytes(in);
 		pause_for_room(in, now_ms);
 		return;
@@ -333,17 +364,24 @@ turn_online(struct ingest *in, int64_t now_ms, bool is_tick)
 
 	if (is_tick)
 		err = source_keepalive(in->source);
+	if (err == 0 && is_tick && source_is_connected(in->source))
+		err = ingest_figures_report(&in->figures, in->source, now_ms);
 	if (err == 0)
 		err = source_flush(in->source);
 	if (err != 0) {
 		go_away(in, now_ms);
 		return;
 	}
-	if (in->connected_at_ms == 0 && source_is_connected(in->source))
+	if (in->connected_at_ms == 0 && source_is_connected(in->source)) {
 		in->connected_at_ms = now_ms;
+		in->tick_at_ms = now_ms;
+		/* In its place the broker has the will of the connection before. */
+		ingest_figures_hurry(&in->figures);
+	}
 	if (source_wants_write(in->source))
 		events |= POLLOUT;
-	if (wait_for_socket(in, source_fd(in->source), events, in->tick_at_ms - now_ms))
+	if (source_has_pending(in->source) ||
+	    wait_for_socket(in, source_fd(in->source), events, in->tick_at_ms - now_ms))
 		read_and_commit(in);
 }
 
@@ -380,6 +418,8 @@ turn_away(struct ingest *in, int64_t now_ms)
 static void
 turn_paused(struct ingest *in, int64_t now_ms, bool is_tick)
 {
+	struct log_details details;
+
 	if (!is_tick) {
 		(void)wait_for_socket(in, -1, 0, in->tick_at_ms - now_ms);
 		return;
@@ -389,9 +429,12 @@ turn_paused(struct ingest *in, int64_t now_ms, bool is_tick)
 		return;
 	if (in->room_bytes < in->resume_bytes && !is_journal_empty(in))
 		return;
-	log_info(LOG_JOURNAL,
-	    "resumed: room for %" PRIu64 " KiB in the journal, after %" PRId64 " s",
-	    in->room_bytes / 1024, (now_ms - in->paused_at_ms) / 1000);
+	details = (struct log_details){
+	    .counts = {{"room_bytes", in->room_bytes},
+		{"paused_s", (uint64_t)(now_ms - in->paused_at_ms) / 1000}}};
+	log_event(LOG_LEVEL_INFO, LOG_JOURNAL, &details,
+	    "resumed: room for %" PRIu64 " KiB in the journal, after %" PRIu64 " s",
+	    in->room_bytes / 1024, details.counts[1].value);
 	in->state = STATE_AWAY;
 	in->connect_at_ms = now_ms;
 }
@@ -402,8 +445,11 @@ turn(struct ingest *in)
 	int64_t now_ms = now_monotonic_ms();
 	bool is_tick = now_ms >= in->tick_at_ms;
 
-	if (is_tick)
+	if (is_tick) {
 		in->tick_at_ms = now_ms + TICK_MS;
+		ingest_figures_publish(
+		    &in->figures, in->source, board_state(in), now_ms);
+	}
 	if (now_ms >= in->readers_check_at_ms) {
 		(void)journal_readers_check(in->journal); /* logged there */
 		in->readers_check_at_ms = now_ms + READERS_CHECK_MS;
@@ -455,19 +501,29 @@ ingest_run(const struct worker *w, struct journal *j)
 	    .backoff_ms = BACKOFF_FIRST_MS,
 	    .low_bytes = w->settings->journal.max_bytes / 64,
 	};
+	struct log_details details;
 	int err;
 
 	if (in.low_bytes < COMMIT_EXTRA_BYTES)
 		in.low_bytes = COMMIT_EXTRA_BYTES;
-	err = source_open(&in.source, w->settings, j, stage, &in);
-	if (err != 0)
+	err = ingest_figures_open(&in.figures, w, j);
+	if (err == 0)
+		err = source_open(&in.source, w->settings, j, stage, &in);
+	if (err != 0) {
+		ingest_figures_close(&in.figures);
 		return err;
+	}
+	log_info(LOG_LIFECYCLE, "started");
 	while (!worker_should_stop(w))
 		turn(&in);
 	/* Between two turns nothing is staged. */
 	source_leave(in.source, LEAVE_LIMIT_MS);
 	source_close(in.source);
-	log_info(LOG_LIFECYCLE, "stopped: %" PRIu64 " messages in %" PRIu64 " commits",
-	    in.message_count, in.commit_count);
+	ingest_figures_close(&in.figures);
+	details = (struct log_details){
+	    .counts = {{"received", in.message_count}, {"commits", in.commit_count}}};
+	log_event(LOG_LEVEL_INFO, LOG_LIFECYCLE, &details,
+	    "stopped: %" PRIu64 " messages in %" PRIu64 " commits", in.message_count,
+	    in.commit_count);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libmosquitto; no other file knows it.
+ * libmosquitto; beside this file, mqtt_message.c and mqtt_client_loss.c alone know it.
  *
  * Invariant: nothing is written to the socket but by mosquitto_loop_write(), and that is
  * called in client_write() alone.
@@ -9,176 +9,39 @@
  * libmosquitto holds to be malformed (a topic that is not UTF-8, say) is a loss as well:
  * so the standard wants it.
  */
-#include "mqtt_client.h"
+#include "mqtt_client_parts.h"
 
-#include "buffer.h"
 #include "err.h"
 #include "now.h"
 
 #include <errno.h>
 #include <mosquitto.h>
 #include <mqtt_protocol.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #define FIRST_MQTT_FAILURE 128 /* smaller: an enum mosq_err_t, or MQTT 3.1.1's codes */
-
-struct client {
-	struct mosquitto *mosq;
-	const struct client_handler *handler;
-	void *context;
-	int protocol;
-	uint32_t session_expiry_s;
-	bool has_packet;        /* a callback has run */
-	int err;                /* of a handler */
-	size_t unwritten_count; /* messages since the last client_write() */
-	int goodbye; /* reason code of the broker's DISCONNECT; -1: none yet */
-	const char *loss_text;
-
-	/* Properties of the message that is being read. */
-	struct buffer user;  /* struct user_property */
-	struct buffer ids;   /* uint32_t */
-	struct buffer owned; /* void *: what the library allocated for us */
-};
+#define WHY_SIZE           400
 
 /* ---- messages ---- */
-
-static void
-release_properties(struct client *c)
-{
-	void **owned = (void *)c->owned.data;
-
-	for (size_t i = 0; i < c->owned.size / sizeof(*owned); i++)
-		free(owned[i]);
-	buffer_clear(&c->owned);
-	buffer_clear(&c->user);
-	buffer_clear(&c->ids);
-}
-
-/* Remember to free(3) it. On failure that is done at once. */
-static int
-own(struct client *c, void *memory)
-{
-	int err = buffer_append(&c->owned, &memory, sizeof(memory));
-
-	if (err != 0)
-		free(memory);
-	return err;
-}
-
-static int
-read_text(struct client *c, const mosquitto_property *at, int id, struct bytes *out)
-{
-	char *text;
-	int err;
-
-	if (mosquitto_property_read_string(at, id, &text, false) == NULL)
-		return ERR_NOMEM;
-	err = own(c, text);
-	if (err == 0)
-		*out = (struct bytes){text, strlen(text)};
-	return err;
-}
-
-static int
-read_correlation(struct client *c, const mosquitto_property *at, struct bytes *out)
-{
-	void *data;
-	uint16_t size;
-	int err;
-
-	if (mosquitto_property_read_binary(
-		at, MQTT_PROP_CORRELATION_DATA, &data, &size, false) == NULL)
-		return ERR_NOMEM;
-	/* For an empty value nothing is allocated; it is not the same as none. */
-	*out = (struct bytes){data != NULL ? data : "", data != NULL ? size : 0};
-	err = own(c, data);
-	return err;
-}
-
-static int
-read_user_property(struct client *c, const mosquitto_property *at)
-{
-	struct user_property one;
-	char *name, *value;
-	int err;
-
-	if (mosquitto_property_read_string_pair(
-		at, MQTT_PROP_USER_PROPERTY, &name, &value, false) == NULL)
-		return ERR_NOMEM;
-	err = own(c, name);
-	if (err != 0) {
-		free(value);
-		return err;
-	}
-	err = own(c, value);
-	if (err != 0)
-		return err;
-	one.name = (struct bytes){name, strlen(name)};
-	one.value = (struct bytes){value, strlen(value)};
-	return buffer_append(&c->user, &one, sizeof(one));
-}
-
-static int
-read_identifier(struct client *c, const mosquitto_property *at, struct record *r)
-{
-	uint32_t id = 0;
-
-	(void)mosquitto_property_read_varint(
-	    at, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, &id, false);
-	if (r->subscription_id == 0)
-		r->subscription_id = id;
-	return buffer_append(&c->ids, &id, sizeof(id));
-}
-
-static int
-read_property(struct client *c, const mosquitto_property *at, struct record *r)
-{
-	int id = mosquitto_property_identifier(at);
-
-	switch (id) {
-	case MQTT_PROP_PAYLOAD_FORMAT_INDICATOR:
-		r->has_payload_format = mosquitto_property_read_byte(
-					    at, id, &r->payload_format, false) != NULL;
-		return 0;
-	case MQTT_PROP_MESSAGE_EXPIRY_INTERVAL:
-		r->has_message_expiry = mosquitto_property_read_int32(at, id,
-					    &r->message_expiry_s, false) != NULL;
-		return 0;
-	case MQTT_PROP_SUBSCRIPTION_IDENTIFIER:
-		return read_identifier(c, at, r);
-	case MQTT_PROP_CONTENT_TYPE:
-		return read_text(c, at, id, &r->content_type);
-	case MQTT_PROP_RESPONSE_TOPIC:
-		return read_text(c, at, id, &r->response_topic);
-	case MQTT_PROP_CORRELATION_DATA:
-		return read_correlation(c, at, &r->correlation_data);
-	case MQTT_PROP_USER_PROPERTY:
-		return read_user_property(c, at);
-	default:
-		return 0; /* a topic alias has been resolved, or the library refused it */
-	}
-}
 
 static int
 hand_over(struct client *c, struct record *r, const mosquitto_property *list)
 {
-	for (; list != NULL; list = mosquitto_property_next(list)) {
-		int err = read_property(c, list, r);
+	const uint32_t *ids;
+	size_t count;
+	int err = message_read(&c->parts, list, r);
 
-		if (err != 0)
-			return err;
-	}
-	r->user_properties = (const void *)c->user.data;
-	r->user_property_count = c->user.size / sizeof(struct user_property);
-	return c->handler->message(
-	    c->context, r, (const void *)c->ids.data, c->ids.size / sizeof(uint32_t));
+	if (err != 0)
+		return err;
+	ids = message_ids(&c->parts, &count);
+	return c->handler->message(c->context, r, ids, count);
 }
 
 static void
@@ -200,7 +63,11 @@ on_message(struct mosquitto *mosq, void *context, const struct mosquitto_message
 	if (c->err == 0)
 		c->err = hand_over(c, &r, list);
 	if (list != NULL)
-		release_properties(c);
+		message_release(&c->parts);
+	/* With TLS mosquitto_loop_read() would go on as long as OpenSSL holds bytes, which
+	 * is for ever where records come fast and do not end with a packet: past every
+	 * bound of a commit. By this it returns, without an error. */
+	errno = EAGAIN;
 }
 
 /* ---- answers ---- */
@@ -233,11 +100,14 @@ on_connect(struct mosquitto *mosq, void *context, int code, int flags,
 	    .session_present = (flags & 1) != 0,
 	    .session_expiry_s = c->session_expiry_s,
 	};
-	uint8_t has_identifiers = 1;
+	uint8_t has_identifiers = 1, has_shared = 1;
 	char *words;
 
 	(void)mosq;
 	c->has_packet = true;
+	c->is_answered = true;
+	if (c->tls != NULL)
+		tls_let_go(c->tls);
 	/* What an MQTT 3.1.1 broker says to MQTT 5. */
 	if (c->protocol == 5 && code == 1)
 		a.code = CLIENT_PROTOCOL_REFUSED;
@@ -246,8 +116,11 @@ on_connect(struct mosquitto *mosq, void *context, int code, int flags,
 	a.words = broker_words(list, &words);
 	(void)mosquitto_property_read_byte(
 	    list, MQTT_PROP_SUBSCRIPTION_ID_AVAILABLE, &has_identifiers, false);
+	(void)mosquitto_property_read_byte(
+	    list, MQTT_PROP_SHARED_SUB_AVAILABLE, &has_shared, false);
 	(void)mosquitto_property_read_int32(
 	    list, MQTT_PROP_SESSION_EXPIRY_INTERVAL, &a.session_expiry_s, false);
+	a.has_shared = has_shared != 0;
 	a.has_identifiers = c->protocol == 5 && has_identifiers != 0;
 	note(c, c->handler->connected(c->context, &a));
 	free(words);
@@ -282,6 +155,25 @@ on_unsubscribe(struct mosquitto *mosq, void *context, int mid)
 	note(c, c->handler->unsubscribed(c->context, mid));
 }
 
+/* Of QoS 0 it says that the message has left, with a code of 0. */
+static void
+on_publish(struct mosquitto *mosq, void *context, int mid, int code,
+    const mosquitto_property *list)
+{
+	struct client *c = context;
+	struct client_answer a = {.code = code, .mid = mid};
+	char *words;
+
+	(void)mosq;
+	c->has_packet = true;
+	if (code < FIRST_MQTT_FAILURE)
+		return;
+	a.text = mosquitto_reason_string(code);
+	a.words = broker_words(list, &words);
+	note(c, c->handler->publish_refused(c->context, &a));
+	free(words);
+}
+
 /* The broker's DISCONNECT. Of other losses the call that meets them tells more. */
 static void
 on_disconnect(
@@ -297,40 +189,11 @@ on_disconnect(
 
 /* ---- the connection ---- */
 
-static const char *
-text_of(int rc, int error)
-{
-	if (rc == MOSQ_ERR_EAI)
-		return gai_strerror(error);
-	if (rc == MOSQ_ERR_ERRNO && error == EINTR)
-		return "no answer in time";
-	if (rc == MOSQ_ERR_ERRNO && error != 0)
-		return strerror(error);
-	return mosquitto_strerror(rc);
-}
-
-static int
-lose(struct client *c, int rc, int error)
-{
-	if (c->goodbye == 0)
-		c->loss_text = "the broker closed it";
-	else if (c->goodbye > 0)
-		c->loss_text = mosquitto_reason_string(c->goodbye);
-	else
-		c->loss_text = text_of(rc, error);
-	return ERR_AWAY;
-}
-
-static bool
-is_lost(const struct client *c, int rc)
-{
-	return rc != MOSQ_ERR_SUCCESS || mosquitto_socket(c->mosq) < 0;
-}
-
 static int
 set_options(struct client *c, const struct client_options *o)
 {
 	int version = o->protocol == 5 ? MQTT_PROTOCOL_V5 : MQTT_PROTOCOL_V311;
+	int rc = MOSQ_ERR_SUCCESS;
 
 	/* These cannot fail with a handle that is new. */
 	(void)mosquitto_int_option(c->mosq, MOSQ_OPT_PROTOCOL_VERSION, version);
@@ -341,8 +204,20 @@ set_options(struct client *c, const struct client_options *o)
 	mosquitto_connect_v5_callback_set(c->mosq, on_connect);
 	mosquitto_disconnect_v5_callback_set(c->mosq, on_disconnect);
 	mosquitto_message_v5_callback_set(c->mosq, on_message);
+	mosquitto_publish_v5_callback_set(c->mosq, on_publish);
 	mosquitto_subscribe_v5_callback_set(c->mosq, on_subscribe);
 	mosquitto_unsubscribe_callback_set(c->mosq, on_unsubscribe);
+	if (c->tls != NULL) {
+		/* What the library would set of itself needs its own tls options. */
+		(void)mosquitto_int_option(c->mosq, MOSQ_OPT_SSL_CTX_WITH_DEFAULTS, 0);
+		(void)mosquitto_void_option(
+		    c->mosq, MOSQ_OPT_SSL_CTX, tls_context(c->tls));
+	}
+	if (o->will_topic != NULL)
+		rc = mosquitto_will_set(
+		    c->mosq, o->will_topic, (int)o->will.size, o->will.data, 1, true);
+	if (rc != MOSQ_ERR_SUCCESS)
+		return rc;
 	return mosquitto_username_pw_set(c->mosq, o->username, o->password);
 }
 
@@ -362,41 +237,77 @@ make_properties(mosquitto_property **list, const struct client_options *o)
 	return rc;
 }
 
-int
-client_open(struct client **out, const struct client_options *o,
-    const struct client_handler *handler, void *context, const char **why)
+static int
+connect_now(struct client *c, const struct client_options *o)
 {
-	struct client *c = calloc(1, sizeof(*c));
 	mosquitto_property *list = NULL;
-	int rc = MOSQ_ERR_NOMEM;
+	int rc = set_options(c, o);
 
-	*out = NULL;
-	if (c == NULL)
-		goto fail;
-	c->handler = handler;
-	c->context = context;
-	c->protocol = o->protocol;
-	c->session_expiry_s = o->session_expiry_s;
-	c->goodbye = -1;
-	(void)mosquitto_lib_init(); /* fails on Windows alone */
-	rc = MOSQ_ERR_ERRNO;
-	c->mosq = mosquitto_new(o->id, false, c); /* false: the session outlives it */
-	if (c->mosq == NULL)
-		goto fail;
-	rc = set_options(c, o);
 	if (rc == MOSQ_ERR_SUCCESS)
 		rc = make_properties(&list, o);
 	if (rc == MOSQ_ERR_SUCCESS)
 		rc = mosquitto_connect_bind_v5(
 		    c->mosq, o->host, o->port, o->keepalive_s, NULL, list);
-	if (rc != MOSQ_ERR_SUCCESS)
-		goto fail;
+	if (rc == MOSQ_ERR_SUCCESS && !client_is_lost(c, rc)) {
+		if (c->tls != NULL)
+			tls_hold(c->tls, mosquitto_ssl_get(c->mosq), client_fd(c));
+		mosquitto_property_free_all(&list);
+		return 0;
+	}
+	(void)client_lose(c, rc, errno);
 	mosquitto_property_free_all(&list);
+	return ERR_AWAY;
+}
+
+void
+client_options_init(struct client_options *o, const struct settings_mqtt *m)
+{
+	*o = (struct client_options){
+	    .host = m->host,
+	    .port = m->port,
+	    .protocol = m->protocol,
+	    .id = m->client_id,
+	    .username = m->username,
+	    .keepalive_s = m->keepalive_s,
+	    .session_expiry_s = m->session_expiry_s,
+	    .receive_maximum = m->receive_maximum,
+	    .tls = m->tls.is_on ? &m->tls : NULL,
+	};
+}
+
+int
+client_open(struct client **out, const struct client_options *o,
+    const struct client_handler *handler, void *context, const char **why)
+{
+	static char words[WHY_SIZE];
+	struct client *c = calloc(1, sizeof(*c));
+
+	*out = NULL;
+	*why = words;
+	(void)snprintf(words, sizeof(words), "%s", err_str(ERR_NOMEM));
+	if (c == NULL)
+		return ERR_AWAY;
+	c->handler = handler;
+	c->context = context;
+	c->protocol = o->protocol;
+	c->is_visit = o->is_visit;
+	c->session_expiry_s = o->session_expiry_s;
+	c->goodbye = -1;
+	if (o->tls != NULL && tls_open(&c->tls, o->tls, o->key_password, o->host, words,
+				  sizeof(words)) != 0)
+		goto fail;
+	(void)mosquitto_lib_init(); /* fails on Windows alone */
+	c->mosq =
+	    mosquitto_new(o->id, o->is_visit, c); /* false: it keeps its session */
+	if (c->mosq == NULL)
+		goto fail;
+	if (connect_now(c, o) != 0) {
+		(void)snprintf(words, sizeof(words), "%s", client_loss_text(c));
+		goto fail;
+	}
 	*out = c;
 	return 0;
 fail:
-	*why = text_of(rc, errno);
-	mosquitto_property_free_all(&list);
 	client_close(c);
 	return ERR_AWAY;
 }
@@ -406,12 +317,11 @@ client_close(struct client *c)
 {
 	if (c == NULL)
 		return;
-	mosquitto_destroy(c->mosq); /* writes nothing */
-	(void)mosquitto_lib_cleanup();
-	release_properties(c);
-	buffer_fini(&c->user);
-	buffer_fini(&c->ids);
-	buffer_fini(&c->owned);
+	/* Of MQTT it writes nothing. No mosquitto_lib_cleanup(): it unloads OpenSSL's
+	 * configuration, which the next connection needs. */
+	mosquitto_destroy(c->mosq);
+	message_fini(&c->parts);
+	tls_close(c->tls);
 	free(c);
 }
 
@@ -424,7 +334,18 @@ client_fd(const struct client *c)
 bool
 client_wants_write(const struct client *c)
 {
+	const void *ssl = mosquitto_ssl_get(c->mosq);
+
+	/* In the handshake libmosquitto goes on saying so when the write is done. */
+	if (tls_is_shaking_hands(ssl))
+		return tls_wants_write(ssl);
 	return mosquitto_want_write(c->mosq);
+}
+
+bool
+client_has_pending(const struct client *c)
+{
+	return tls_has_pending(mosquitto_ssl_get(c->mosq));
 }
 
 int
@@ -441,11 +362,11 @@ client_read(struct client *c, bool *more)
 	error = errno;
 	if (c->err != 0)
 		return c->err;
-	if (is_lost(c, rc))
-		return lose(c, rc, error);
+	if (client_is_lost(c, rc))
+		return client_lose(c, rc, error);
 	/* errno does not tell whether the socket is drained. What has no callback, a
 	 * PINGRESP, counts as nothing: poll(2) sees what is behind it. */
-	*more = c->has_packet;
+	*more = c->has_packet || client_has_pending(c);
 	return 0;
 }
 
@@ -467,8 +388,8 @@ client_write(struct client *c)
 	errno = 0;
 	rc = mosquitto_loop_write(c->mosq, 1); /* all of it, whatever the 1 says */
 	error = errno;
-	if (is_lost(c, rc))
-		return lose(c, rc, error);
+	if (client_is_lost(c, rc))
+		return client_lose(c, rc, error);
 	if (is_corked)
 		set_cork(c, 0);
 	c->unwritten_count = 0;
@@ -483,23 +404,25 @@ client_keepalive(struct client *c)
 	errno = 0;
 	rc = mosquitto_loop_misc(c->mosq);
 	error = errno;
-	return is_lost(c, rc) ? lose(c, rc, error) : 0;
+	return client_is_lost(c, rc) ? client_lose(c, rc, error) : 0;
 }
 
 int
 client_subscribe(struct client *c, const char *filter, int qos, uint32_t id, int *mid)
 {
-	int options = MQTT_SUB_OPT_RETAIN_AS_PUBLISHED | MQTT_SUB_OPT_SEND_RETAIN_NEW;
+	int options = MQTT_SUB_OPT_RETAIN_AS_PUBLISHED;
 	mosquitto_property *list = NULL;
 	int rc = MOSQ_ERR_SUCCESS;
 
+	options |=
+	    c->is_visit ? MQTT_SUB_OPT_SEND_RETAIN_NEVER : MQTT_SUB_OPT_SEND_RETAIN_NEW;
 	if (id != 0)
 		rc = mosquitto_property_add_varint(
 		    &list, MQTT_PROP_SUBSCRIPTION_IDENTIFIER, id);
 	if (rc == MOSQ_ERR_SUCCESS)
 		rc = mosquitto_subscribe_v5(c->mosq, mid, filter, qos, options, list);
 	mosquitto_property_free_all(&list);
-	return rc == MOSQ_ERR_SUCCESS ? 0 : lose(c, rc, errno);
+	return rc == MOSQ_ERR_SUCCESS ? 0 : client_lose(c, rc, errno);
 }
 
 int
@@ -507,19 +430,53 @@ client_unsubscribe(struct client *c, const char *filter, int *mid)
 {
 	int rc = mosquitto_unsubscribe(c->mosq, mid, filter);
 
-	return rc == MOSQ_ERR_SUCCESS ? 0 : lose(c, rc, errno);
-}
-
-const char *
-client_loss_text(const struct client *c)
-{
-	return c->loss_text != NULL ? c->loss_text : "not known";
+	return rc == MOSQ_ERR_SUCCESS ? 0 : client_lose(c, rc, errno);
 }
 
 int
-client_loss_code(const struct client *c)
+client_publish(
+    struct client *c, const char *topic, struct bytes payload, int qos, bool retain)
 {
-	return c->goodbye > 0 ? c->goodbye : 0;
+	int size = (int)payload.size, rc;
+
+	if (payload.size > MQTT_MAX_PAYLOAD)
+		return ERR_INVALID;
+	rc = mosquitto_publish(c->mosq, NULL, topic, size, payload.data, qos, retain);
+	if (rc == MOSQ_ERR_QOS_NOT_SUPPORTED)
+		rc = mosquitto_publish(
+		    c->mosq, NULL, topic, size, payload.data, 0, retain);
+	switch (rc) {
+	case MOSQ_ERR_SUCCESS:
+		return 0;
+	case MOSQ_ERR_NOMEM:
+		return ERR_NOMEM;
+	case MOSQ_ERR_INVAL:
+	case MOSQ_ERR_MALFORMED_UTF8:
+	case MOSQ_ERR_PAYLOAD_SIZE:
+	case MOSQ_ERR_OVERSIZE_PACKET:
+		return ERR_INVALID;
+	default:
+		return client_lose(c, rc, errno);
+	}
+}
+
+/*
+ * Not by mosquitto_disconnect(): behind its packet the library closes the socket at once.
+ * Where there are bytes that nobody has read, that resets the connection, and PUBACKs on
+ * their way are lost. After a write that fails the broker meets the end of file instead.
+ */
+void
+client_say_goodbye(struct client *c)
+{
+	static const unsigned char packet[] = {0xE0, 0}; /* the same in 3.1.1 */
+	void *ssl = mosquitto_ssl_get(c->mosq);
+
+	if (client_wants_write(c) || client_fd(c) < 0)
+		return;
+	if (ssl != NULL)
+		(void)tls_write(ssl, packet, sizeof(packet));
+	else if (send(client_fd(c), packet, sizeof(packet), MSG_NOSIGNAL) < 0)
+		return;
 }
 
 void
@@ -529,6 +486,7 @@ client_hang_up(struct client *c, int64_t timeout_ms)
 	char bytes[16384];
 	ssize_t got = 1;
 
+	tls_say_goodbye(mosquitto_ssl_get(c->mosq));
 	if (shutdown(client_fd(c), SHUT_WR) != 0)
 		return;
 	while (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) {

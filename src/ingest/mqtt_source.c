@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The MQTT broker as the source of messages: the session, its subscriptions, and what an
- * operator is told about them.
+ * The MQTT broker as the source of messages: the session, and what an operator is told
+ * about it.
  *
  * Invariant: client_write() is called in source_flush() and source_leave() alone.
  *
@@ -10,39 +10,22 @@
  *
  * Failure modes: every loss ends the client, is logged once, and comes out as ERR_AWAY.
  */
-#include "mqtt_source.h"
+#include "mqtt_source_parts.h"
 
 #include "err.h"
-#include "mqtt_client.h"
 #include "now.h"
-#include "subscriptions.h"
+#include "status.h"
 
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CONNACK_WAIT_MS     20000
 #define SUBSCRIBE_RETRY_MS  60000
 #define BRIEF_CONNECTION_MS 10000
-#define BRIEF_CONNECTIONS   3
 #define DROP_LIMIT_MS       1000
-
-struct source {
-	const struct settings_mqtt *settings;
-	source_deliver *deliver;
-	void *context;
-	struct subscriptions subscriptions;
-	struct client *client; /* NULL: no connection */
-	int protocol;          /* 4 once the broker has refused 5 */
-	bool is_connected;
-	bool has_ids;      /* the broker knows subscription identifiers */
-	bool is_explained; /* why the connection ends has been logged */
-	int64_t opened_at_ms, connected_at_ms, subscribed_at_ms;
-	unsigned brief_count; /* connections in a row that were soon lost */
-	uint64_t surplus_count;
-	struct log_repeat connect_repeat, lost_repeat, rival_repeat;
-};
 
 /* ---- messages ---- */
 
@@ -62,82 +45,6 @@ on_message(void *context, const struct record *r, const uint32_t ids[], size_t i
 	return 0;
 }
 
-/* ---- subscriptions ---- */
-
-/*
- * Ask for what the routes want, the oldest first, and then have the rest forgotten, so
- * that a filter goes only when the one that replaces it is there.
- *
- * all:       not only what is not granted yet.
- */
-static int
-ask(struct source *s, bool all)
-{
-	struct subscriptions *set = &s->subscriptions;
-	int err = 0;
-
-	for (size_t i = 0; i < set->count && err == 0; i++) {
-		struct subscription *one = &set->list[i];
-
-		if (one->is_wanted && one->mid == 0 && (all || !one->is_granted))
-			err = client_subscribe(s->client, one->filter, s->settings->qos,
-			    s->has_ids ? one->id : 0, &one->mid);
-	}
-	for (size_t i = 0; i < set->count && err == 0; i++) {
-		struct subscription *one = &set->list[i];
-
-		if (!one->is_wanted && one->mid == 0)
-			err = client_unsubscribe(s->client, one->filter, &one->mid);
-	}
-	s->subscribed_at_ms = now_monotonic_ms();
-	return err;
-}
-
-static int
-on_subscribed(void *context, const struct client_answer *a)
-{
-	struct source *s = context;
-	struct subscription *one = subscriptions_by_mid(&s->subscriptions, a->mid);
-	int64_t now_ms = now_monotonic_ms();
-
-	if (one == NULL)
-		return 0;
-	if (a->code >= 128) {
-		log_repeated(&one->repeat, now_ms, LOG_LEVEL_ERROR, LOG_CONNECTION,
-		    "the broker refuses the subscription to %s: %s (%s); nothing "
-		    "arrives "
-		    "by it",
-		    one->filter, a->text, a->words);
-		subscriptions_refused(&s->subscriptions, one);
-	} else if (a->code < s->settings->qos) {
-		log_repeated(&one->repeat, now_ms, LOG_LEVEL_ERROR, LOG_CONNECTION,
-		    "the broker lowers the subscription to %s to QoS %d: messages may "
-		    "be "
-		    "lost on their way here",
-		    one->filter, a->code);
-		subscriptions_lowered(&s->subscriptions, one);
-	} else {
-		log_debug(LOG_CONNECTION, "subscribed to %s, identifier %" PRIu32,
-		    one->filter, one->id);
-		subscriptions_granted(&s->subscriptions, one);
-	}
-	return 0;
-}
-
-static int
-on_unsubscribed(void *context, int mid)
-{
-	struct source *s = context;
-	struct subscription *one = subscriptions_by_mid(&s->subscriptions, mid);
-
-	if (one == NULL)
-		return 0;
-	log_info(LOG_CONNECTION, "unsubscribed from %s, which no route needs any more",
-	    one->filter);
-	subscriptions_removed(&s->subscriptions, one);
-	return 0;
-}
-
 /* ---- the session ---- */
 
 static int
@@ -146,6 +53,8 @@ refused(struct source *s, const struct client_answer *a)
 	const struct settings_mqtt *m = s->settings;
 
 	s->is_explained = true;
+	(void)snprintf(s->trouble, sizeof(s->trouble),
+	    "the broker refuses the connection: %s", a->text);
 	if (s->protocol == 5 && a->code == CLIENT_PROTOCOL_REFUSED) {
 		s->protocol = 4;
 		log_warning(LOG_CONNECTION,
@@ -159,25 +68,16 @@ refused(struct source *s, const struct client_answer *a)
 	return ERR_AWAY;
 }
 
-static bool
-is_session_expected(const struct subscriptions *set)
-{
-	for (size_t i = 0; i < set->count; i++) {
-		if (set->list[i].is_granted)
-			return true;
-	}
-	return false;
-}
-
 static void
-log_connected(const struct source *s, const struct client_answer *a)
+log_connected(struct source *s, const struct client_answer *a)
 {
 	const struct settings_mqtt *m = s->settings;
 
-	log_info(LOG_CONNECTION, "connected to %s:%d as %s, MQTT %s, %s session",
-	    m->host, m->port, m->client_id, s->protocol == 5 ? "5" : "3.1.1",
+	log_recovered(&s->connect_repeat, LOG_LEVEL_INFO, LOG_CONNECTION, NULL,
+	    "connected to %s:%d as %s, MQTT %s, %s session", m->host, m->port,
+	    m->client_id, s->protocol == 5 ? "5" : "3.1.1",
 	    a->session_present ? "the earlier" : "a new");
-	if (!a->session_present && is_session_expected(&s->subscriptions))
+	if (!a->session_present && source_expects_session(s))
 		log_warning(LOG_CONNECTION,
 		    "the broker has lost the session of %s: what it held for this "
 		    "gateway will not arrive",
@@ -202,7 +102,7 @@ on_connected(void *context, const struct client_answer *a)
 	/* MQTT 3.1.1 would send the retained messages again for each subscription; once
 	 * it must be, because the settings may be others now. */
 	if (err == 0)
-		err = ask(s,
+		err = source_ask(s,
 		    s->protocol == 5 || !a->session_present || s->connected_at_ms == 0);
 	if (err != 0) {
 		log_error(LOG_CONNECTION, "cannot ask for the subscriptions: %s",
@@ -211,6 +111,7 @@ on_connected(void *context, const struct client_answer *a)
 		return err;
 	}
 	s->is_connected = true;
+	s->trouble[0] = '\0';
 	s->connected_at_ms = now_monotonic_ms();
 	return 0;
 }
@@ -241,19 +142,40 @@ watch_for_rival(struct source *s)
 	}
 }
 
-static int
-lose(struct source *s, const char *text)
+int
+source_lose(struct source *s, const char *text)
 {
+	struct log_repeat *repeat =
+	    s->is_connected ? &s->lost_repeat : &s->connect_repeat;
+
+	source_watch_for_refusal(s);
 	watch_for_rival(s);
-	if (!s->is_explained)
-		log_repeated(&s->lost_repeat, now_monotonic_ms(), LOG_LEVEL_WARNING,
-		    LOG_CONNECTION, "connection to %s:%d lost: %s", s->settings->host,
-		    s->settings->port, text);
+	if (!s->is_explained) {
+		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", text);
+		log_repeated(repeat, now_monotonic_ms(), LOG_LEVEL_WARNING,
+		    LOG_CONNECTION,
+		    s->is_connected ? "connection to %s:%d lost: %s"
+				    : "cannot connect to %s:%d: %s",
+		    s->settings->host, s->settings->port, text);
+	}
 	source_drop(s);
 	return ERR_AWAY;
 }
 
 /* ---- what the loop calls ---- */
+
+static void
+warn_of_tls(const struct settings_tls *tls)
+{
+	if (!tls->is_on)
+		return;
+	if (tls->key_file != NULL)
+		settings_warn_readable(tls->key_file);
+	if (tls->insecure)
+		log_warning(LOG_CONNECTION,
+		    "mqtt.tls.insecure is on: any certificate that a trusted authority "
+		    "has signed passes for the broker's");
+}
 
 int
 source_open(struct source **out, const struct settings *settings, struct journal *j,
@@ -271,6 +193,14 @@ source_open(struct source **out, const struct settings *settings, struct journal
 		return err;
 	}
 	s->settings = &settings->mqtt;
+	s->status_topic = settings->status.mqtt_topic;
+	if (s->status_topic != NULL)
+		err = status_gone(settings, &s->will);
+	if (err != 0) {
+		source_close(s);
+		return err;
+	}
+	warn_of_tls(&settings->mqtt.tls);
 	s->deliver = deliver;
 	s->context = context;
 	s->protocol = settings->mqtt.protocol;
@@ -289,6 +219,7 @@ source_close(struct source *s)
 		    "%" PRIu64 " surplus copies came by overlapping filters",
 		    s->surplus_count);
 	subscriptions_fini(&s->subscriptions);
+	buffer_fini(&s->will);
 	free(s);
 }
 
@@ -304,51 +235,66 @@ source_drop(struct source *s)
 }
 
 static int
-open_client(struct source *s, const char *password)
+open_client(struct source *s, const char *password, const char *key_password)
 {
 	static const struct client_handler handler = {
 	    .connected = on_connected,
-	    .subscribed = on_subscribed,
-	    .unsubscribed = on_unsubscribed,
+	    .subscribed = source_on_subscribed,
+	    .unsubscribed = source_on_unsubscribed,
+	    .publish_refused = source_on_publish_refused,
 	    .message = on_message,
 	};
 	const struct settings_mqtt *m = s->settings;
-	const struct client_options options = {
-	    .host = m->host,
-	    .port = m->port,
-	    .protocol = s->protocol,
-	    .id = m->client_id,
-	    .username = m->username,
-	    .password = password,
-	    .keepalive_s = m->keepalive_s,
-	    .session_expiry_s = m->session_expiry_s,
-	    .receive_maximum = m->receive_maximum,
-	};
+	struct client_options options;
 	const char *why;
-	int err = client_open(&s->client, &options, &handler, s, &why);
+	int err;
 
-	if (err != 0)
+	client_options_init(&options, m);
+	options.protocol = s->protocol;
+	options.password = password;
+	options.key_password = key_password;
+	options.will_topic = s->status_topic;
+	options.will = (struct bytes){s->will.data, s->will.size};
+	err = client_open(&s->client, &options, &handler, s, &why);
+	if (err != 0) {
+		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", why);
 		log_repeated(&s->connect_repeat, now_monotonic_ms(), LOG_LEVEL_WARNING,
 		    LOG_CONNECTION, "cannot connect to %s:%d: %s", m->host, m->port,
 		    why);
+	}
 	return err;
+}
+
+/* What settings_secret() gave. */
+static void
+forget_secret(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
 }
 
 int
 source_connect(struct source *s)
 {
-	char *password = NULL;
+	const struct settings_mqtt *m = s->settings;
+	char *password = NULL, *key_password = NULL;
 	int err = 0;
 
 	source_drop(s);
 	s->is_explained = false;
-	if (s->settings->password != NULL)
-		err = settings_secret(s->settings->password, &password);
+	if (m->password != NULL)
+		err = settings_secret("mqtt.password", m->password, &password);
+	if (err == 0 && m->tls.is_on && m->tls.key_password != NULL)
+		err = settings_secret(
+		    "mqtt.tls.key_password", m->tls.key_password, &key_password);
 	if (err == 0)
-		err = open_client(s, password);
-	if (password != NULL)
-		explicit_bzero(password, strlen(password));
-	free(password);
+		err = open_client(s, password, key_password);
+	else
+		(void)snprintf(
+		    s->trouble, sizeof(s->trouble), "a secret cannot be read");
+	forget_secret(password);
+	forget_secret(key_password);
 	s->opened_at_ms = now_monotonic_ms();
 	return err == 0 ? 0 : ERR_AWAY;
 }
@@ -371,6 +317,24 @@ source_wants_write(const struct source *s)
 	return s->client != NULL && client_wants_write(s->client);
 }
 
+bool
+source_has_pending(const struct source *s)
+{
+	return s->client != NULL && client_has_pending(s->client);
+}
+
+int
+source_protocol(const struct source *s)
+{
+	return s->protocol;
+}
+
+const char *
+source_trouble(const struct source *s)
+{
+	return s->is_connected ? "" : s->trouble;
+}
+
 int
 source_read(struct source *s, bool *more)
 {
@@ -378,7 +342,7 @@ source_read(struct source *s, bool *more)
 
 	/* What deliver returned is its caller's; the rest ends the connection. */
 	if (err != 0 && (err == ERR_AWAY || !s->is_connected))
-		return lose(s, client_loss_text(s->client));
+		return source_lose(s, client_loss_text(s->client));
 	return err;
 }
 
@@ -388,7 +352,7 @@ source_flush(struct source *s)
 	if (!source_wants_write(s))
 		return 0;
 	if (client_write(s->client) != 0)
-		return lose(s, client_loss_text(s->client));
+		return source_lose(s, client_loss_text(s->client));
 	return 0;
 }
 
@@ -398,21 +362,21 @@ source_keepalive(struct source *s)
 	int64_t now_ms = now_monotonic_ms();
 
 	if (client_keepalive(s->client) != 0)
-		return lose(s, client_loss_text(s->client));
+		return source_lose(s, client_loss_text(s->client));
 	if (!s->is_connected && now_ms - s->opened_at_ms >= CONNACK_WAIT_MS)
-		return lose(s, "the broker does not answer to CONNECT");
+		return source_lose(s, client_silence_text(s->client));
 	if (!s->is_connected || now_ms - s->subscribed_at_ms < SUBSCRIBE_RETRY_MS)
 		return 0;
 	s->subscribed_at_ms = now_ms;
 	if (subscriptions_renew(&s->subscriptions, s->has_ids) != 0)
 		return 0; /* the journal has logged it; what is granted goes on */
-	if (ask(s, false) != 0)
-		return lose(s, client_loss_text(s->client));
+	if (source_ask(s, false) != 0)
+		return source_lose(s, client_loss_text(s->client));
 	return 0;
 }
 
-void
-source_leave(struct source *s, int64_t timeout_ms)
+static void
+leave(struct source *s, bool with_goodbye, int64_t timeout_ms)
 {
 	int64_t deadline_ms = now_monotonic_ms() + timeout_ms, left_ms = timeout_ms;
 
@@ -423,8 +387,23 @@ source_leave(struct source *s, int64_t timeout_ms)
 		(void)source_flush(s);              /* a loss ends the loop */
 		left_ms = deadline_ms - now_monotonic_ms();
 	}
-	if (s->is_connected && !source_wants_write(s) && left_ms > 0)
+	if (s->is_connected && !source_wants_write(s) && left_ms > 0) {
+		if (with_goodbye)
+			client_say_goodbye(s->client);
 		client_hang_up(s->client, left_ms);
+	}
 	s->is_connected = false; /* the time for that is spent */
 	source_drop(s);
+}
+
+void
+source_leave(struct source *s, int64_t timeout_ms)
+{
+	leave(s, false, timeout_ms);
+}
+
+void
+source_pause(struct source *s, int64_t timeout_ms)
+{
+	leave(s, true, timeout_ms);
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""ack_order.py TRACE PORT COUNT: does a PUBACK ever leave before the commit has returned?
+"""ack_order.py TRACE PORT COUNT [SIZE]: does a PUBACK ever leave before the commit has returned?
 
 TRACE is what
 
@@ -10,6 +10,11 @@ openat,fdatasync,fsync,pwrite64,pwritev -o TRACE tidegate-ingest ...
 wrote; PORT is the broker's. A commit of LMDB is durable once fdatasync() of data.mdb has
 returned and then the write of the meta page, through the descriptor that was opened with
 O_DSYNC. Whatever PUBLISH was read before that fdatasync() began is in the commit.
+
+With SIZE the connection is TLS 1.3, and each packet a record of its own (so mosquitto and
+libmosquitto write them). Nothing in it can be read, but a PUBLISH is a record from the
+broker of at least SIZE bytes, a PUBACK one of 4, and as they are in the same order their
+numbers stand for the packet identifiers.
 
 Exit status: 0 in order, and at least COUNT PUBACKs were seen; 1 a PUBACK was written
 early; 3 the trace does not show enough to say.
@@ -53,8 +58,20 @@ def packets(buffer):
         del buffer[: at + size]
 
 
+def records(buffer):
+    """Take the whole TLS records off the front of buffer: the size of each."""
+    while len(buffer) >= 5:
+        size = int.from_bytes(buffer[3:5], "big")
+        if len(buffer) < 5 + size:
+            return
+        # One byte of type and 16 of authentication come with the packet.
+        yield size - 17 if buffer[0] == 23 else 0
+        del buffer[: 5 + size]
+
+
 class Connection:
     def __init__(self):
+        self.read_count = self.written_count = 0
         self.read = bytearray()
         self.written = bytearray()
         self.staged = set()
@@ -62,8 +79,9 @@ class Connection:
 
 
 class Checker:
-    def __init__(self, port):
+    def __init__(self, port, size):
         self.port = port
+        self.size = size  # of a PUBLISH in TLS, at least; 0: no TLS
         self.connections = {}
         self.meta_fds = set()
         self.is_synced = False
@@ -75,25 +93,43 @@ class Checker:
             self.connections[path] = Connection()
         return self.connections[path]
 
-    def took(self, path, data):
-        c = self.connection(path)
-        c.read += data
+    def publishes(self, c):
+        """The packet identifiers of the PUBLISH packets in what was read."""
+        if self.size > 0:
+            for size in records(c.read):
+                if size >= self.size:
+                    c.read_count += 1
+                    yield c.read_count
+            return
         for kind, body in packets(c.read):
             if kind & 0xF0 == 0x30 and kind & 0x06:
                 topic_size = int.from_bytes(body[:2], "big")
-                mid = int.from_bytes(body[2 + topic_size : 4 + topic_size], "big")
-                c.staged.add(mid)
-                c.durable.discard(mid)
-                self.published += 1
+                yield int.from_bytes(body[2 + topic_size : 4 + topic_size], "big")
+
+    def pubacks(self, c):
+        if self.size > 0:
+            for size in records(c.written):
+                if size == 4:
+                    c.written_count += 1
+                    yield c.written_count
+            return
+        for kind, body in packets(c.written):
+            if kind == 0x40:
+                yield int.from_bytes(body[:2], "big")
+
+    def took(self, path, data):
+        c = self.connection(path)
+        c.read += data
+        for mid in self.publishes(c):
+            c.staged.add(mid)
+            c.durable.discard(mid)
+            self.published += 1
 
     def gave(self, path, data, line_number):
         c = self.connection(path)
         c.written += data
-        for kind, body in packets(c.written):
-            if kind != 0x40:
-                continue
+        for mid in self.pubacks(c):
             self.acked += 1
-            mid = int.from_bytes(body[:2], "big")
             if mid not in c.durable:
                 self.early += 1
                 if self.early <= 5:
@@ -144,7 +180,7 @@ class Checker:
 
 def main():
     trace, port, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    checker = Checker(port)
+    checker = Checker(port, int(sys.argv[4]) if len(sys.argv) > 4 else 0)
     with open(trace, encoding="ascii", errors="replace") as lines:
         for number, text in enumerate(lines, 1):
             checker.line(number, text)

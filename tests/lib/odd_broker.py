@@ -4,10 +4,15 @@
 # A broker that says no, for what mosquitto cannot be made to say. It prints its port,
 # then a line for each packet that it takes, and answers by what its arguments name:
 #   old           MQTT 5 is refused, in the way of a broker that knows 3.1.1 alone
+#   dumb          MQTT 5 is not answered, in the way of one that does not even say so
 #   reject        each CONNECT is refused (MQTT 5: not authorised, with a reason string)
 #   deny=FILTER   that SUBSCRIBE is refused; each FILTER is granted at QoS 1 otherwise
 #   lower=FILTER  that SUBSCRIBE is granted at QoS 0
+#   mute=FILTER   that SUBSCRIBE is not answered
 #   noids         it does not know subscription identifiers (MQTT 5)
+#   noshared      it does not know shared subscriptions (MQTT 5)
+#   expiry=S      it keeps a session for no longer than S seconds (MQTT 5)
+#   cut           behind CONNACK half of a message, and the end
 #   send          after each SUBACK one message, to the topic "t/FILTER's number so far"
 # A connection ends with the program, at the end of its input.
 import select
@@ -48,6 +53,8 @@ class Session:
         if "old" in words and self.version != 4:
             self.connection.sendall(packet(0x20, b"\x00\x01"))
             return False
+        if "dumb" in words and self.version != 4:
+            return False
         if "reject" in words:
             why = b"come back on Monday"
             tail = bytes([3 + len(why), 0x1F]) + len(why).to_bytes(2, "big") + why
@@ -55,10 +62,18 @@ class Session:
                 packet(0x20, b"\x00\x87" + tail if self.version == 5 else b"\x00\x05")
             )
             return False
-        properties = b"\x02\x29\x00" if "noids" in words else b"\x00"
+        properties = b"\x29\x00" if "noids" in words else b""
+        properties += b"\x2a\x00" if "noshared" in words else b""
+        for word in words:
+            if word.startswith("expiry="):
+                properties += b"\x11" + int(word[7:]).to_bytes(4, "big")
+        properties = bytes([len(properties)]) + properties
         self.connection.sendall(
             packet(0x20, b"\x00\x00" + (properties if self.version == 5 else b""))
         )
+        if "cut" in words:
+            self.connection.sendall(b"\x32\x20\x00\x03t/a")
+            return False
         return True
 
     def subscribe(self, body):
@@ -70,6 +85,8 @@ class Session:
             at += size
         name, at = string(body, at)
         print("SUBSCRIBE", name, number, body[at], flush=True)
+        if "mute=" + name in words:
+            return
         code = 1
         if "deny=" + name in words:
             code = 0x87 if self.version == 5 else 0x80
@@ -100,6 +117,14 @@ class Session:
             self.connection.sendall(b"\xd0\x00")
         elif kind >> 4 == 4:
             print("PUBACK", int.from_bytes(body[:2], "big"), flush=True)
+        elif kind >> 4 == 3:
+            topic, at = string(body, 0)
+            self.connection.sendall(packet(0x40, body[at : at + 2]))
+            at += 2
+            if self.version == 5:
+                size, at = varint(body, at)
+                at += size
+            print("PUBLISH", topic, body[at:].decode(), flush=True)
         else:
             print("PACKET", kind >> 4, flush=True)
         return True

@@ -6,6 +6,8 @@
 
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=../lib/peer.sh
+. "$TOP_SRCDIR/tests/lib/peer.sh"
 
 need python3 jq "$TOP_BUILDDIR/tidegate-ingest" "$TOP_BUILDDIR/tidegate-dump"
 
@@ -13,18 +15,13 @@ KAFKA_BOOTSTRAP=127.0.0.1:9
 ROUTES='{ name = "default"; topic_filters = [ "t/#", "+/b", "u" ]; topic = "records";
 	  envelope = "none"; }'
 
+STATUS=
+
 # scene WORD...: a fresh journal, such a broker, and ingest
 scene() {
-	rm -rf "$JOURNAL_DIR" "$WORK/broker.in"
-	: >"$WORK/broker.out"
-	mkfifo "$WORK/broker.in" || return 1
-	"$TOP_SRCDIR/tests/lib/odd_broker.py" "$@" <"$WORK/broker.in" >"$WORK/broker.out" &
-	BROKER_PID=$!
-	track "$BROKER_PID"
-	exec 6>"$WORK/broker.in"
-	wait_for 10 test -s "$WORK/broker.out" || return 1
-	read -r BROKER_PORT <"$WORK/broker.out"
-	write_conf
+	rm -rf "$JOURNAL_DIR"
+	start_peer odd_broker.py "$@" || return 1
+	BROKER_PORT=$PEER_PORT write_conf "$STATUS"
 	"$TOP_BUILDDIR/tidegate-ingest" -v -c "$CONF" >"$WORK/ingest.log" 2>&1 6>&- &
 	INGEST_PID=$!
 	track "$INGEST_PID"
@@ -34,8 +31,7 @@ end_scene() {
 	local rc=0
 	end_pid "$INGEST_PID" || rc=1
 	wait "$INGEST_PID" || rc=1
-	exec 6>&-
-	wait_for 10 is_gone "$BROKER_PID" || rc=1
+	end_peer || rc=1
 	return "$rc"
 }
 
@@ -44,7 +40,7 @@ says() {
 }
 
 got() {
-	wait_for 20 grep -qx -- "$1" "$WORK/broker.out"
+	wait_for 20 grep -qx -- "$1" "$WORK/peer.out"
 }
 
 check "a broker of MQTT 3.1.1 alone" scene old send
@@ -57,10 +53,26 @@ journal_has() { [ "$(dump --stat --json | jq .next_seq)" = "$1" ]; }
 check "and journalled" wait_for 10 journal_has 4
 check "ingest ends" end_scene
 
+check "a broker that only hangs up on MQTT 5" scene dumb
+check "is told with the way out" says "without an answer: does it want TLS at this port \
+(mqtt.tls)? (if it knows no MQTT 5: mqtt.protocol = 4)"
+is_tried() { [ "$(grep -cx "CONNECT 5" "$WORK/peer.out")" -ge "$1" ]; }
+check "it is tried again" wait_for 20 is_tried 2
+check "in one line" test "$(grep -c "mqtt.protocol = 4" "$WORK/ingest.log")" -eq 1
+check "ingest ends" end_scene
+MQTT_PROTOCOL=4
+check "with MQTT 3.1.1" scene dumb send
+check "messages are acknowledged" got "PUBACK 3"
+check "ingest ends" end_scene
+MQTT_PROTOCOL=5
+
+check "a broker that ends inside a packet" scene cut
+check "is told as what it is" says "lost: The connection was lost."
+check "ingest ends" end_scene
+
 check "a broker that refuses the connection" scene reject
 check "its words are told" says "Not authorized (come back on Monday)"
-has_tried_twice() { [ "$(grep -cx "CONNECT 5" "$WORK/broker.out")" -ge 2 ]; }
-check "it is tried again" wait_for 20 has_tried_twice
+check "it is tried again" wait_for 20 is_tried 2
 check "ingest ends" end_scene
 
 check "a broker that refuses one subscription and lowers another" \
@@ -71,6 +83,15 @@ check "the lowering is told" says "lowers the subscription to u to QoS 0"
 check "identifiers and options are sent" got "SUBSCRIBE +/b 2 25"
 check "ingest goes on" got "PUBACK 3"
 check "ingest ends" end_scene
+
+STATUS='status = { mqtt_topic = "status"; interval_s = 1; };'
+check "a broker that does not answer SUBSCRIBE" scene mute=u
+tells() {
+	grep -q "^PUBLISH status .*the MQTT broker does not grant 1 of the subscriptions" "$WORK/peer.out"
+}
+check "the status tells of it" wait_for 20 tells
+check "ingest ends" end_scene
+STATUS=
 
 check "a broker without subscription identifiers" scene noids send
 check "none is sent" got "SUBSCRIBE t/# 0 25"

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files behind mqtt_source.h share; nobody else includes it. */
+#ifndef MQTT_SOURCE_PARTS_H
+#define MQTT_SOURCE_PARTS_H
+
+#include "buffer.h"
+#include "log.h"
+#include "mqtt_client.h"
+#include "mqtt_source.h"
+#include "subscriptions.h"
+
+#define BRIEF_CONNECTIONS 3 /* in a row are no accident */
+#define TROUBLE_SIZE      200
+
+struct source {
+	const struct settings_mqtt *settings;
+	const char *status_topic; /* NULL: no will */
+	struct buffer will;
+	source_deliver *deliver;
+	void *context;
+	struct subscriptions subscriptions;
+	struct client *client; /* NULL: no connection */
+	int protocol;          /* 4 once the broker has refused 5 */
+	bool is_connected;
+	bool has_ids;      /* the broker knows subscription identifiers */
+	bool is_explained; /* why the connection ends has been logged */
+	int64_t opened_at_ms, connected_at_ms, subscribed_at_ms;
+	unsigned brief_count; /* connections in a row that were soon lost */
+	int64_t published_at_ms, rest_until_ms; /* 0: never */
+	unsigned hang_up_count; /* those that were lost just behind a report */
+	char trouble[TROUBLE_SIZE];
+	uint64_t surplus_count;
+	struct log_repeat connect_repeat, lost_repeat, rival_repeat, publish_repeat;
+};
+
+/* Log the loss, and end the connection. Returns ERR_AWAY. */
+int source_lose(struct source *s, const char *text);
+
+/* ---- subscriptions ---- */
+
+/*
+ * Ask for what the routes want, the oldest first, and then have the rest forgotten, so
+ * that a filter goes only when the one that replaces it is there.
+ *
+ * all:       not only what is not granted yet.
+ * Errors:    ERR_AWAY.
+ */
+int source_ask(struct source *s, bool all);
+
+/* Has the broker granted anything, which a session of ours would still have? */
+bool source_expects_session(const struct source *s);
+
+/* Of struct client_handler; the context is the source. */
+int source_on_subscribed(void *context, const struct client_answer *a);
+int source_on_unsubscribed(void *context, int mid);
+
+/* ---- reports ---- */
+
+/* Of struct client_handler; the context is the source. */
+int source_on_publish_refused(void *context, const struct client_answer *a);
+
+/*
+ * The connection is lost: because of a report? A broker may end the connection of one
+ * that is not allowed to publish (mosquitto 2.0.11 does so with max_queued_messages 0),
+ * and MQTT 3.1.1 has no other way to say so. What arrives must not suffer for a report.
+ */
+void source_watch_for_refusal(struct source *s);
+
+#endif
