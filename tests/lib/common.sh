@@ -365,6 +365,9 @@ GATEWAY_PID=
 CONF=$WORK/tidegate.conf
 JOURNAL_DIR=$WORK/journal
 
+# 5, or 4 for MQTT 3.1.1: NAME_311.sh run NAME.sh with that.
+MQTT_PROTOCOL=${MQTT_PROTOCOL:-5}
+
 # A test sets these before write_conf; each is text in libconfig's syntax, with a ; at the
 # end of each setting.
 MQTT_SETTINGS=
@@ -377,7 +380,7 @@ write_conf() {
 	mkdir -p "$JOURNAL_DIR"
 	cat >"$CONF" <<-EOT
 		gateway_id = "$GATEWAY_ID";
-		mqtt = { host = "127.0.0.1"; port = $BROKER_PORT; $MQTT_SETTINGS };
+		mqtt = { host = "127.0.0.1"; port = $BROKER_PORT; protocol = $MQTT_PROTOCOL; $MQTT_SETTINGS };
 		journal = { directory = "$JOURNAL_DIR"; $JOURNAL_SETTINGS };
 		kafka = { bootstrap_servers = "$KAFKA_BOOTSTRAP"; $KAFKA_SETTINGS };
 		routes = ( $ROUTES );

@@ -36,6 +36,7 @@ struct options {
 	size_t size_max;
 	size_t window;
 	bool properties;
+	int protocol; /* 5, or 4 for MQTT 3.1.1 */
 };
 
 /* One message without a PUBACK. */
@@ -225,8 +226,7 @@ connect_again(struct publisher *p)
 	p->mosq = mosquitto_new(NULL, true, p);
 	if (p->mosq == NULL)
 		return MOSQ_ERR_NOMEM;
-	(void)mosquitto_int_option(
-	    p->mosq, MOSQ_OPT_PROTOCOL_VERSION, MQTT_PROTOCOL_V5);
+	(void)mosquitto_int_option(p->mosq, MOSQ_OPT_PROTOCOL_VERSION, p->o.protocol);
 	(void)mosquitto_int_option(p->mosq, MOSQ_OPT_TCP_NODELAY, 1);
 	(void)mosquitto_int_option(p->mosq, MOSQ_OPT_SEND_MAXIMUM, (int)p->o.window);
 	mosquitto_connect_v5_callback_set(p->mosq, on_connect);
@@ -302,6 +302,7 @@ usage(void)
 	    "usage: ledger_publish -p PORT -l LEDGER [-h HOST] [-t PREFIX] [-d "
 	    "DEVICES]\n"
 	    "    [-n COUNT] [-r RATE] [-s SIZE[-SIZE]] [-w WINDOW] [-u]\n"
+	    "    [-4]: MQTT 3.1.1\n"
 	    "A ledger that is there is gone on with.\n");
 	exit(2);
 }
@@ -311,9 +312,12 @@ options_read(struct options *o, int argc, char *argv[])
 {
 	int c;
 
-	for (c = getopt(argc, argv, "h:p:l:t:d:n:r:s:w:u"); c != -1;
-	     c = getopt(argc, argv, "h:p:l:t:d:n:r:s:w:u")) {
+	for (c = getopt(argc, argv, "4h:p:l:t:d:n:r:s:w:u"); c != -1;
+	     c = getopt(argc, argv, "4h:p:l:t:d:n:r:s:w:u")) {
 		switch (c) {
+		case '4':
+			o->protocol = MQTT_PROTOCOL_V311;
+			break;
 		case 'h':
 			o->host = optarg;
 			break;
@@ -385,7 +389,8 @@ main(int argc, char *argv[])
 	    .devices = 1,
 	    .size_min = 200,
 	    .size_max = 200,
-	    .window = 500};
+	    .window = 500,
+	    .protocol = MQTT_PROTOCOL_V5};
 	options_read(&p.o, argc, argv);
 	(void)sigaction(SIGTERM, &action, NULL);
 	(void)sigaction(SIGINT, &action, NULL);

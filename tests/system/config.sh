@@ -10,15 +10,23 @@
 BROKER_PORT=1883
 KAFKA_BOOTSTRAP=127.0.0.1:9092
 
-# gives STATUS TEXT PROGRAM [ARGUMENT...]: exit status, and a part of what it prints
+# What the programs are run by, if anything.
+WRAP=()
+
+# gives STATUS TEXT PROGRAM [ARGUMENT...]: exit status, and a part of what it prints.
 gives() {
 	local status=$1 text=$2 program=$3 rc
 	shift 3
-	timeout 30 "$TOP_BUILDDIR/$program" "$@" >"$WORK/out" 2>&1
+	timeout 30 "${WRAP[@]}" "$TOP_BUILDDIR/$program" "$@" >"$WORK/out" 2>&1
 	rc=$?
 	echo "status $rc"
 	cat "$WORK/out"
 	[ "$rc" = "$status" ] && grep -qF -- "$text" "$WORK/out"
+}
+
+# line_of TEXT: where it stands in the configuration
+line_of() {
+	grep -nF -- "$1" "$CONF" | cut -d: -f1
 }
 
 # ---- command lines ----
@@ -43,9 +51,9 @@ check "the shipped file" gives 0 ": ok" tidegated -t -c "$TOP_SRCDIR/etc/tidegat
 
 write_conf 'mqtt2 = { };' 'log = { level = 5; };'
 all_mistakes() {
-	gives 78 "$CONF:6: mqtt2: there is no such option; did you mean \"mqtt\"?" \
+	gives 78 "$CONF:$(line_of mqtt2): mqtt2: there is no such option; did you mean \"mqtt\"?" \
 		tidegated -t -c "$CONF" &&
-		grep -qF "$CONF:7: log.level: \"5\" is not one of" "$WORK/out" &&
+		grep -qF "$CONF:$(line_of 'level = 5'): log.level: \"5\" is not one of" "$WORK/out" &&
 		[ "$(wc -l <"$WORK/out")" = 2 ]
 }
 check "-t with mistakes names each with its line" all_mistakes
@@ -54,13 +62,17 @@ KAFKA_SETTINGS='properties = [ "no.such.property=1" ];'
 write_conf
 check "-t asks librdkafka about its properties" gives 78 "no.such.property" \
 	tidegated -t -c "$CONF"
-check "with the line of the file" grep -q "^$CONF:4: " "$WORK/out"
+check "with the line of the file" grep -q "^$CONF:$(line_of no.such): " "$WORK/out"
+WRAP=(env --ignore-signal=CHLD)
+check "also where whoever calls ignores SIGCHLD" gives 78 "no.such.property" \
+	tidegated -t -c "$CONF"
+WRAP=()
 check "the daemon does not start with them" gives 78 "no.such.property" tidegated -c "$CONF"
 KAFKA_SETTINGS='properties = [ "message.timeout.ms=1000", "acks=1" ];'
 write_conf
 check "properties that would break a promise are refused" gives 78 \
-	"$CONF:4: kafka.properties: message.timeout.ms" tidegated -t -c "$CONF"
-check "and those that repeat an option" grep -q "^$CONF:4: .*kafka\.acks" "$WORK/out"
+	"$CONF:$(line_of message.timeout): kafka.properties: message.timeout.ms" tidegated -t -c "$CONF"
+check "and those that repeat an option" grep -q "^$CONF:$(line_of acks=1): .*kafka\.acks" "$WORK/out"
 KAFKA_SETTINGS=
 
 check "-t without the file" gives 1 "$WORK/none: cannot be read: No such file or directory" \
@@ -68,9 +80,11 @@ check "-t without the file" gives 1 "$WORK/none: cannot be read: No such file or
 
 # ---- --print-config ----
 
-MQTT_SETTINGS='username = "u"; password = "geheim";'
+MQTT_SETTINGS='username = "u"; password = "geheim";
+	tls = { cert_file = "/c"; key_file = "/k"; key_password = "geheim"; };'
 # shellcheck disable=SC2034  # common.sh puts it into the file
-KAFKA_SETTINGS='properties = [ "sasl.password=geheim" ];'
+KAFKA_SETTINGS='properties = [ "sasl.password=geheim", "ssl.key.password=geheim",
+	"sasl.jaas.config=required username=\"u\" password=\"geheim\";" ];'
 write_conf
 print_twice() {
 	"$TOP_BUILDDIR/tidegated" --print-config -c "$CONF" >"$WORK/once.conf" &&
@@ -86,6 +100,26 @@ printed_to_nowhere() {
 	! "$TOP_BUILDDIR/tidegated" --print-config -c "$CONF" >/dev/full
 }
 check "a full disk under its output is a failure" printed_to_nowhere
+
+# ---- files that are not there ----
+
+# says_only TEXT: that, and that it does not start
+says_only() {
+	gives 1 "$1" tidegate-forward -c "$CONF" && grep -q 'lifecycle: cannot start$' "$WORK/out" &&
+		[ "$(wc -l <"$WORK/out")" = 2 ]
+}
+
+KAFKA_SETTINGS='properties = [ "security.protocol=SSL", "ssl.ca.location=/nowhere/ca.pem" ];'
+write_conf
+check "-t does not look for the files of TLS" gives 0 ok tidegated -t -c "$CONF"
+check "one that is not there is named" says_only \
+	"$CONF:$(line_of ssl.ca): kafka.properties: ssl.ca.location: /nowhere/ca.pem: No such file or directory"
+# shellcheck disable=SC2034
+KAFKA_SETTINGS='properties = [ "security.protocol=SASL_SSL", "sasl.mechanism=PLAIN",
+	"sasl.username=u", "sasl.password=file:/nowhere/secret" ];'
+write_conf
+check "so is a secret's" says_only \
+	"kafka.properties: sasl.password: the secret in /nowhere/secret cannot be read: No such file or directory"
 
 # ---- workers ----
 

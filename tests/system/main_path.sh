@@ -13,8 +13,12 @@ need mosquitto jq "$TESTLIB/ledger_publish" "$TOP_BUILDDIR/tidegated"
 ROUTES='{ name = "plain"; topic_filters = "t/#"; topic = "plain"; envelope = "none"; },
 	{ name = "wrapped"; topic_filters = [ "t/#" ]; topic = "wrapped"; envelope = "tbmq"; }'
 
+# MQTT 3.1.1 has no user properties.
+user=(-u)
+[ "$MQTT_PROTOCOL" = 5 ] || user=()
+
 publish_more() {
-	publish_start main -d 3 -n 300 -r 1000 -s 60-900 -u
+	publish_start main -d 3 -n 300 -r 1000 -s 60-900 "${user[@]}"
 	publish_wait 60
 }
 
@@ -33,9 +37,9 @@ start_mock plain:4 wrapped:2 || bail "no embedded Kafka"
 write_conf
 check "the gateway starts" start_gateway
 check "its subscription is taken" wait_for 20 is_subscribed 't/#'
-consume_start main plain -w -u
+consume_start main plain -w "${user[@]}"
 plain=$CONSUME_PID
-consume_start main-wrapped wrapped -w -u -e tbmq -l "$WORK/main.ledger"
+consume_start main-wrapped wrapped -w "${user[@]}" -e tbmq -l "$WORK/main.ledger"
 wrapped=$CONSUME_PID
 
 check "300 messages are published" publish_more

@@ -12,6 +12,11 @@ need mosquitto mosquitto_pub jq "$TOP_BUILDDIR/tidegate-ingest" "$TOP_BUILDDIR/t
 
 KAFKA_BOOTSTRAP=127.0.0.1:9
 
+# MQTT 3.1.1 cannot ask without getting the retained messages again: one by a/+ at each
+# start, one more that two filters match.
+again=0
+[ "$MQTT_PROTOCOL" = 5 ] || again=1
+
 # ingest_with FILTER...: start ingest with them, in one route
 ingest_with() {
 	local filter list=
@@ -74,7 +79,7 @@ check "messages wait at the broker" publish_many 101 200 a/b a/x x/b
 check "a third filter beside them" ingest_with 'a/+' '+/b' '+/x'
 check "messages are published" publish_many 201 300 a/b a/x x/b
 check "the second mark arrives" all_is_here 2
-check "each was journalled once, and the other one retained" journalled_to 904
+check "each was journalled once, and the other one retained" journalled_to $((904 + 2 * again))
 check "ingest ends" end_ingest
 
 check "messages wait at the broker" publish_many 301 400 x/b
@@ -85,7 +90,7 @@ check "the third is given up" \
 	wait_for 20 grep -qF "unsubscribed from +/x" "$WORK/ingest.log"
 check "a message that nobody wants is published" publish -t x/b -m unwanted
 check "the third mark arrives" all_is_here 3
-check "what waited arrived, and nothing else" journalled_to 1005
+check "what waited arrived, and nothing else" journalled_to $((1005 + 3 * again))
 check "ingest ends" end_ingest
 check "the journal is whole" journal_check
 tap_done
