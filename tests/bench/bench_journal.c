@@ -6,16 +6,13 @@
  * bytes to a file in DIR. Both in turn, several times, because a disk's speed wanders:
  * what counts are the ratios. -s: a short run, which proves that it works.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "err.h"
+#include "bench.h"
 #include "journal.h"
 #include "log.h"
 
@@ -32,15 +29,6 @@ struct bench {
 };
 
 static void
-must(int err, const char *what)
-{
-	if (err == 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, err_str(err));
-	exit(EXIT_FAILURE);
-}
-
-static void
 must_errno(bool is_done, const char *what)
 {
 	if (is_done)
@@ -49,53 +37,27 @@ must_errno(bool is_done, const char *what)
 	exit(EXIT_FAILURE);
 }
 
-static double
-now_s(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static const char *
-path_of(const struct bench *b, const char *name)
-{
-	static char path[4200];
-
-	(void)snprintf(path, sizeof(path), "%s/%s", b->directory, name);
-	return path;
-}
-
-static void
-clean(const struct bench *b)
-{
-	static const char *const names[] = {
-	    "raw", "data.mdb", "lock.mdb", "ingest.lock", "ballast"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		(void)unlink(path_of(b, names[i]));
-}
-
 /* Records a second. */
 static double
 append_raw(struct bench *b)
 {
-	int fd =
-	    open(path_of(b, "raw"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char path[4200];
 	double began;
+	int fd;
 
-	must_errno(fd >= 0, "raw");
-	began = now_s();
+	(void)snprintf(path, sizeof(path), "%s/raw", b->directory);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	must_errno(fd >= 0, path);
+	began = bench_now_s();
 	for (size_t i = 0; i < b->commits; i++) {
 		ssize_t n = write(fd, b->encoded.data, b->encoded.size);
 
 		must_errno(n == (ssize_t)b->encoded.size, "write");
 		must_errno(fdatasync(fd) == 0, "fdatasync");
 	}
-	began = now_s() - began;
+	began = bench_now_s() - began;
 	(void)close(fd);
-	clean(b);
+	(void)unlink(path);
 	return (double)(b->commits * b->per_commit) / began;
 }
 
@@ -110,33 +72,17 @@ append_journal(struct bench *b)
 	struct journal *j;
 	double began;
 
-	must(journal_open(&j, JOURNAL_INGEST, &options), "journal_open");
-	began = now_s();
+	bench_must(journal_open(&j, JOURNAL_INGEST, &options), "journal_open");
+	began = bench_now_s();
 	for (size_t i = 0; i < b->commits; i++) {
 		for (size_t k = 0; k < b->per_commit; k++)
-			must(journal_stage(j, &b->record), "journal_stage");
-		must(journal_commit(j), "journal_commit");
+			bench_must(journal_stage(j, &b->record), "journal_stage");
+		bench_must(journal_commit(j), "journal_commit");
 	}
-	began = now_s() - began;
+	began = bench_now_s() - began;
 	journal_close(j);
-	clean(b);
+	bench_clean(b->directory);
 	return (double)(b->commits * b->per_commit) / began;
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Sorts. */
-static double
-median(double v[], size_t count)
-{
-	qsort(v, count, sizeof(v[0]), compare);
-	return v[count / 2];
 }
 
 static void
@@ -147,7 +93,7 @@ run(struct bench *b)
 
 	buffer_clear(&b->encoded);
 	for (size_t k = 0; k < b->per_commit; k++)
-		must(record_encode(&b->record, &b->encoded), "record_encode");
+		bench_must(record_encode(&b->record, &b->encoded), "record_encode");
 	for (size_t i = 0; i < b->runs; i++) {
 		/* The first of the two has the quieter disk, or the colder one. */
 		if (i % 2 == 0)
@@ -157,11 +103,11 @@ run(struct bench *b)
 			raw[i] = append_raw(b);
 		ratio[i] = journal[i] / raw[i];
 	}
-	raw_median = median(raw, b->runs);
-	journal_median = median(journal, b->runs);
+	raw_median = bench_median(raw, b->runs);
+	journal_median = bench_median(journal, b->runs);
 	printf("%10zu %12.0f %12.0f %12.0f %12.0f %8.2f %8.2f\n", b->per_commit,
 	    raw[b->runs - 1], raw_median, journal[b->runs - 1], journal_median,
-	    journal[b->runs - 1] / raw[b->runs - 1], median(ratio, b->runs));
+	    journal[b->runs - 1] / raw[b->runs - 1], bench_median(ratio, b->runs));
 }
 
 int
@@ -169,16 +115,10 @@ main(int argc, char *argv[])
 {
 	static const size_t per_commit[] = {1, 10, 100, 1000};
 	static char payload[PAYLOAD_BYTES];
-	bool is_short = argc == 3 && strcmp(argv[1], "-s") == 0;
+	bool is_short = bench_is_short(argc, argv, "bench_journal", true);
 	struct bench b = {.runs = is_short ? 1 : 7};
 
-	if (argc != 2 && !is_short) {
-		fprintf(stderr, "usage: bench_journal [-s] DIR\n");
-		return 2;
-	}
-	(void)snprintf(
-	    b.directory, sizeof(b.directory), "%s/journal-XXXXXX", argv[argc - 1]);
-	must_errno(mkdtemp(b.directory) != NULL, b.directory);
+	bench_make_directory(b.directory, argv[argc - 1]);
 	log_open("bench_journal", LOG_LEVEL_WARNING, LOG_FORMAT_TEXT);
 	for (size_t i = 0; i < sizeof(payload); i++)
 		payload[i] = (char)('a' + i % 26);

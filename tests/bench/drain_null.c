@@ -13,8 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "bench.h"
 
 struct drain {
 	const char *filter;
@@ -22,15 +23,6 @@ struct drain {
 	unsigned long taken;
 	bool is_subscribed;
 };
-
-static double
-now_s(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static void
 must(int rc, const char *what)
@@ -145,7 +137,7 @@ leave(struct mosquitto *m)
 int
 main(int argc, char *argv[])
 {
-	double began = now_s(), ended;
+	double began = bench_now_s(), ended;
 	struct drain d = {.filter = "#"};
 	const char *id = "drain-null";
 	unsigned long batch = 5000;
@@ -179,7 +171,7 @@ main(int argc, char *argv[])
 	m = open_client(&d, id, port, receive_maximum);
 	while (!d.is_subscribed || d.taken < d.count || mosquitto_want_write(m))
 		turn(m, &d, batch);
-	ended = now_s();
+	ended = bench_now_s();
 	leave(m);
 	if (d.count > 0)
 		printf("%.4f\n", ended - began);

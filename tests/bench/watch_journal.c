@@ -14,20 +14,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench.h"
 #include "err.h"
 #include "journal.h"
 #include "log.h"
 
 #define LIMIT_S 300
-
-static double
-now_s(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 static uint64_t
 next_seq(struct journal *j)
@@ -78,12 +70,12 @@ main(int argc, char *argv[])
 	if (journal_open(&j, JOURNAL_LOOK, &options) != 0)
 		return EXIT_FAILURE;
 	end = next_seq(j) + strtoull(argv[2], NULL, 10);
-	began = now_s();
+	began = bench_now_s();
 	pid = start(argv + 3);
-	while (next_seq(j) < end && now_s() - began < LIMIT_S &&
+	while (next_seq(j) < end && bench_now_s() - began < LIMIT_S &&
 	       waitpid(pid, &status, WNOHANG) == 0)
 		(void)nanosleep(&pause, NULL);
-	began = now_s() - began;
+	began = bench_now_s() - began;
 	if (next_seq(j) < end) {
 		fprintf(stderr, "only %" PRIu64 " were left out\n", end - next_seq(j));
 		(void)kill(pid, SIGTERM);
