@@ -82,7 +82,7 @@ is_documented() {
 		grep -qE "^\.(It|Ss).*\b$key\b" packaging/man/tidegate.conf.5 && continue
 		echo "$key is not in tidegate.conf(5)"
 		rc=1
-	done < <(sed -nE 's/^[[:space:]]*#?([a-z_]+) = .*/\1/p' etc/tidegate.conf)
+	done < <(sed -nE 's/^[[:space:]]*#?\t*([a-z_]+) = .*/\1/p' etc/tidegate.conf)
 	return $rc
 }
 
@@ -123,13 +123,15 @@ check "each option is in the man page" is_documented
 while read -r header file; do
 	check "<$header> only in $file" one_file "$header" "$file"
 done <<'EOT'
-mosquitto\.h src/ingest/mqtt_client\.c
+mosquitto\.h src/ingest/mqtt_(client|client_loss|message)\.c
+openssl/.*\.h src/ingest/mqtt_tls\.c
 lmdb\.h src/journal/store\.c
 msgpack(/.*)?\.h src/record\.c
-librdkafka/rdkafka.*\.h src/kafka/kafka_(sink|conf|producer)\.[ch]
+librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|producer|report|sink|topics)\.[ch]
 libconfig\.h src/settings/settings\.c
 zlib\.h src/batch\.c
 zstd\.h src/batch\.c
+jansson\.h src/(check|log|payload_json|status|dump/dump_json)\.c
 EOT
 check "the version is the same everywhere" is_one_version
 

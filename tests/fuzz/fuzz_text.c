@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* sources: text.c buffer.c err.c */
+/* seconds: 60 */
 /* Whatever is shown is UTF-8 and has no control character in it. */
 #include <stdint.h>
 #include <stdlib.h>
