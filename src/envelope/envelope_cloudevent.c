@@ -142,8 +142,12 @@ envelope_is_json_type(struct bytes content_type)
 	const char *p = content_type.data;
 	size_t size = media_type(p, content_type.size);
 
-	return size >= 5 && (strncasecmp(p + size - 5, "/json", 5) == 0 ||
-				strncasecmp(p + size - 5, "+json", 5) == 0);
+	if (size < 6)
+		return false;
+	if (strncasecmp(p + size - 5, "/json", 5) == 0)
+		return true;
+	/* A suffix has something in front of it (RFC 6839, 3.1). */
+	return strncasecmp(p + size - 5, "+json", 5) == 0 && p[size - 6] != '/';
 }
 
 static struct bytes

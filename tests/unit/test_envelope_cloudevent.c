@@ -218,6 +218,7 @@ content_types(void **state)
 	check_content_type("application/jsonx", true, false);
 	check_content_type("application/json-seq", true, false);
 	check_content_type("application/xjson", true, false);
+	check_content_type("application/+json", true, false);
 	check_content_type("text/plain", true, false);
 	check_content_type("a/b;", true, false);
 	check_content_type("", false, false);
