@@ -47,7 +47,7 @@ start_broker() {
 }
 
 start_broker || bail "RabbitMQ does not start"
-MQTT_SETTINGS='protocol = 4;'
+MQTT_PROTOCOL=4
 walk -4
 check "it was MQTT 3.1.1 all the time" test "$(session_said "MQTT 5,")" -eq 0
 tap_done

@@ -44,7 +44,7 @@ walk() {
 	local before
 	start_mock records:4 || bail "no embedded Kafka"
 	write_conf
-	check "the gateway starts" start_gateway -v
+	check "the gateway starts" start_gateway -v || bail "there is no sense in going on"
 	check "it connects" wait_for 30 is_connected_again 0
 	check "its subscription is granted" wait_for 30 grep -q "subscribed to t/#" "$WORK/gateway.log"
 	consume_start walk records -w
