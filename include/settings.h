@@ -203,10 +203,13 @@ bool settings_differ_for_forward(const struct settings *a, const struct settings
  * A file that everyone can read draws a warning, see settings_warn_readable().
  *
  * name:      what it is for, for the log: "mqtt.password".
- * Ownership: *out is the caller's, free(3).
+ * Ownership: *out is the caller's, settings_secret_forget().
  * Errors:    ERR_IO, the file cannot be read (logged; try again later); ERR_NOMEM.
  */
 int settings_secret(const char *name, const char *value, char **out);
+
+/* Wipe and free what settings_secret() gave; NULL is taken. */
+void settings_secret_forget(char *secret);
 
 /*
  * Warn where a file with a secret in it, as a private key, can be read by everyone; once

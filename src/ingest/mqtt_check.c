@@ -365,14 +365,6 @@ read_secrets(struct visit *v)
 	return err;
 }
 
-static void
-forget_secret(char *secret)
-{
-	if (secret != NULL)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
-
 void
 mqtt_check(struct check *c, const struct settings *settings)
 {
@@ -398,8 +390,8 @@ mqtt_check(struct check *c, const struct settings *settings)
 		check_say(c, CHECK_FAIL, FILTER, NULL, "%s", err_str(ERR_NOMEM));
 	check_wait_for_nothing(c);
 	leave(&v);
-	forget_secret(v.password);
-	forget_secret(v.key_password);
+	settings_secret_forget(v.password);
+	settings_secret_forget(v.key_password);
 	free(v.questions);
 	free(v.id);
 }

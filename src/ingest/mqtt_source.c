@@ -265,15 +265,6 @@ open_client(struct source *s, const char *password, const char *key_password)
 	return err;
 }
 
-/* What settings_secret() gave. */
-static void
-forget_secret(char *secret)
-{
-	if (secret != NULL)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
-
 int
 source_connect(struct source *s)
 {
@@ -293,8 +284,8 @@ source_connect(struct source *s)
 	else
 		(void)snprintf(
 		    s->trouble, sizeof(s->trouble), "a secret cannot be read");
-	forget_secret(password);
-	forget_secret(key_password);
+	settings_secret_forget(password);
+	settings_secret_forget(key_password);
 	s->opened_at_ms = now_monotonic_ms();
 	return err == 0 ? 0 : ERR_AWAY;
 }

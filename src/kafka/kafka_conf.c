@@ -360,7 +360,7 @@ take_property(
 		err = settings_secret(name, property->value, &secret);
 	if (err == 0)
 		err = set_property(b, property, secret);
-	free(secret);
+	settings_secret_forget(secret);
 	return err;
 }
 

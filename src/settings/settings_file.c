@@ -137,6 +137,14 @@ settings_warn_readable(const char *path)
 		    path);
 }
 
+void
+settings_secret_forget(char *secret)
+{
+	if (secret != NULL)
+		explicit_bzero(secret, strlen(secret));
+	free(secret);
+}
+
 int
 settings_secret(const char *name, const char *value, char **out)
 {
