@@ -18,6 +18,7 @@
 #include "err.h"
 #include "kafka_conf.h"
 #include "kafka_producer.h"
+#include "kafka_reason.h"
 #include "log.h"
 #include "now.h"
 
@@ -63,12 +64,20 @@ on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 }
 
 static void
+log_discreetly(const char *what, const char *text)
+{
+	char plain[1024];
+
+	kafka_reason_discreet(plain, sizeof(plain), text);
+	log_debug(LOG_CONNECTION, "status: librdkafka: %s: %s", what, plain);
+}
+
+static void
 on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
 	(void)rk;
 	(void)opaque;
-	log_debug(LOG_CONNECTION, "status: librdkafka: %s: %s",
-	    rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
+	log_discreetly(rd_kafka_err2name((rd_kafka_resp_err_t)code), reason);
 }
 
 static void
@@ -76,7 +85,7 @@ on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	(void)rk;
 	(void)level;
-	log_debug(LOG_CONNECTION, "status: librdkafka: %s: %s", facility, text);
+	log_discreetly(facility, text);
 }
 
 /* The data's way to Kafka, but none of what is promised for data. */
