@@ -30,7 +30,8 @@ struct worker {
 
 /*
  * Read the command line (-c FILE, -h, -V, -v, and between tidegated and its workers
- * --wake-fd N, --board-fd N, --parent PID and --config-name FILE), the settings and the log; take the signals over.
+ * --wake-fd N, --board-fd N, --parent PID and --config-name FILE), the settings and the
+ * log; take the signals over.
  *
  * status:    out, when the result is not 0: what main() is to return (help and
  *            version end with 0).

@@ -11,9 +11,10 @@
  * or lane_skip() has settled. Every record that the sink took comes back by
  * take_delivery(), once; before it does, nothing of it is freed.
  *
- * Failure modes: of reading and burying, see forwarder_advance.c. Positions cannot be recorded: tried again, until then records
- * only wait to be truncated. The producer fails for good: a new one, everything that is
- * uncertain is sent again; without progress in between ever more slowly.
+ * Failure modes: of reading and burying, see forwarder_advance.c. Positions cannot be
+ * recorded: tried again, until then records only wait to be truncated. The producer fails
+ * for good: a new one, everything that is uncertain is sent again; without progress in
+ * between ever more slowly.
  */
 #include "forwarder.h"
 

@@ -5,8 +5,8 @@
  * Invariants: a record is sent only when its lane has room for it, but for one that is
  * larger than all the room and goes alone. A value that was not copied keeps its run in
  * memory until it comes back. A record that is not for the lane is passed at no cost,
- * with all its like up to the next one that is. While a lane is judged alone ("solo") nothing of another
- * is in flight: records of two routes may share a batch of Kafka's.
+ * with all its like up to the next one that is. While a lane is judged alone ("solo")
+ * nothing of another is in flight: records of two routes may share a batch of Kafka's.
  *
  * Failure modes: the journal cannot be read or a record cannot be buried: that lane
  * holds, and tries again.

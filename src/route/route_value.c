@@ -14,9 +14,10 @@ is_text(struct bytes payload)
 }
 
 /*
- * As what the payload is written; of a binary event it is the value as it is. A CloudEvent's data must be what its content type
- * says: so where the message has one, it decides between JSON and text, and a payload
- * "21" that is declared to be text/plain stays a string.
+ * As what the payload is written; of a binary event it is the value as it is. The data of
+ * a CloudEvent must be what its content type says: so where the message has one, it
+ * decides between JSON and text, and a payload "21" that is declared to be text/plain
+ * stays a string.
  */
 static enum settings_payload_format
 choose_format(struct route *r, const struct record *record)
