@@ -42,6 +42,24 @@ enum settings_on_reject {
 	SETTINGS_REJECT_BURY, /* after kafka.retries rejections */
 };
 
+enum settings_on_full {
+	SETTINGS_FULL_BLOCK,
+	SETTINGS_FULL_DROP_OLDEST,
+	SETTINGS_FULL_DROP_NEWEST,
+};
+
+enum settings_delivery {
+	SETTINGS_AT_LEAST_ONCE,
+	SETTINGS_EXACTLY_ONCE,
+};
+
+/* Where a gap is announced when a route comes to it. */
+enum settings_gap_records {
+	SETTINGS_GAPS_STATUS, /* in the status report */
+	SETTINGS_GAPS_TOPIC,  /* there, and as a record in the route's own topic */
+	SETTINGS_GAPS_NONE,
+};
+
 enum settings_timestamp {
 	SETTINGS_TIMESTAMP_AUTO,
 	SETTINGS_TIMESTAMP_RECEIVED,
@@ -76,6 +94,7 @@ struct settings_journal {
 	char *directory;
 	uint64_t max_bytes;
 	uint64_t dead_max_bytes;
+	enum settings_on_full on_full;
 	bool preallocate;
 	int commit_max_messages;
 	uint64_t commit_max_bytes;
@@ -93,6 +112,9 @@ struct settings_property {
 struct settings_kafka {
 	char *bootstrap_servers;
 	char *client_id_prefix;
+	enum settings_delivery delivery;
+	char *transactional_id; /* these two: with SETTINGS_EXACTLY_ONCE */
+	char *position_topic;
 	char *acks;               /* "all", "1", "0" */
 	char *compression;        /* librdkafka's words */
 	int64_t batch_size_bytes; /* -1: librdkafka's default */
@@ -131,6 +153,7 @@ struct settings_route {
 	enum settings_timestamp timestamp;
 	int64_t timestamp_max_age_s;
 	enum settings_on_reject on_reject;
+	enum settings_gap_records gap_records;
 };
 
 /* Reports in band, see status.h. */

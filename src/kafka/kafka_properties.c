@@ -23,7 +23,6 @@ struct entry {
 #define NO_RETRY  "a record is tried for as long as it takes"
 #define REPORTS   "without every delivery report nothing could leave the journal"
 #define PARTITION "Tidegate places keys as Java's producer does (murmur2_random)"
-#define NOT_YET   "exactly_once is not available in this version"
 #define INTERNAL  "Tidegate needs it for itself"
 #define OLD       "the protocol of an old broker knows neither headers nor what keeps order"
 
@@ -39,8 +38,8 @@ static const struct entry refused[] = {
     {"request.required.acks", SAY("kafka.acks")},
     {"retries", NO_RETRY},
     {"message.send.max.retries", NO_RETRY},
-    {"transactional.id", NOT_YET},
-    {"transaction.timeout.ms", NOT_YET},
+    {"transactional.id", SAY("kafka.transactional_id")},
+    {"transaction.timeout.ms", INTERNAL},
     {"bootstrap.servers", SAY("kafka.bootstrap_servers")},
     {"metadata.broker.list", SAY("kafka.bootstrap_servers")},
     {"client.id", SAY("kafka.client_id_prefix")},

@@ -175,10 +175,6 @@ static void
 take_later(struct settings_reader *r, const struct settings_option *o,
     const struct settings_value *v)
 {
-	if (o->names_gateway && v->text != NULL) {
-		r->own_name = v->text;
-		return;
-	}
 	for (const char *const *word = o->words_now;
 	     word != NULL && *word != NULL && v->text != NULL; word++) {
 		if (strcmp(v->text, *word) == 0)
@@ -279,7 +275,7 @@ static void
 take_setting(struct settings_reader *r, const struct settings_option *o,
     config_setting_t *setting, void *base)
 {
-	void *at = o->offset == OPTION_UNSTORED ? NULL : (char *)base + o->offset;
+	void *at = (char *)base + o->offset;
 	struct settings_value v = value_of(setting);
 
 	switch (o->kind) {

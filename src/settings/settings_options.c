@@ -25,9 +25,9 @@
 #endif
 
 static const struct option_choice on_full_words[] = {
-    {.word = "block"},
-    {.word = "drop_oldest", .is_later = true},
-    {.word = "drop_newest", .is_later = true},
+    {.word = "block", .value = SETTINGS_FULL_BLOCK},
+    {.word = "drop_oldest", .value = SETTINGS_FULL_DROP_OLDEST},
+    {.word = "drop_newest", .value = SETTINGS_FULL_DROP_NEWEST},
     {.word = NULL},
 };
 
@@ -38,8 +38,8 @@ static const struct option_choice codec_words[] = {
 };
 
 static const struct option_choice delivery_words[] = {
-    {.word = "at_least_once"},
-    {.word = "exactly_once", .is_later = true},
+    {.word = "at_least_once", .value = SETTINGS_AT_LEAST_ONCE},
+    {.word = "exactly_once", .value = SETTINGS_EXACTLY_ONCE},
     {.word = NULL},
 };
 
@@ -89,9 +89,9 @@ static const struct option_choice on_reject_words[] = {
 };
 
 static const struct option_choice gap_words[] = {
-    {.word = "status"},
-    {.word = "topic", .is_later = true},
-    {.word = "none", .is_later = true},
+    {.word = "status", .value = SETTINGS_GAPS_STATUS},
+    {.word = "topic", .value = SETTINGS_GAPS_TOPIC},
+    {.word = "none", .value = SETTINGS_GAPS_NONE},
     {.word = NULL},
 };
 
@@ -151,7 +151,8 @@ static const struct settings_option journal_options[] = {
 	.number = DEFAULT_MAX_BYTES},
     {"dead_max_bytes", OPTION_SIZE, AT(journal, dead_max_bytes), 64 * KIB,
 	LARGEST_JOURNAL, .number = 64 * MIB},
-    {"on_full", OPTION_CHOICE, OPTION_UNSTORED, .choices = on_full_words},
+    {"on_full", OPTION_CHOICE, AT(journal, on_full), .number = SETTINGS_FULL_BLOCK,
+	.choices = on_full_words},
     {"preallocate", OPTION_BOOL, AT(journal, preallocate), .number = false},
     {"commit_max_messages", OPTION_INT, AT(journal, commit_max_messages), 1, 1000000,
 	.number = 5000},
@@ -164,16 +165,17 @@ static const struct settings_option journal_options[] = {
     {.key = NULL},
 };
 
-static const char *const position_topics[] = {"tidegate.positions", NULL};
-
 static const struct settings_option kafka_options[] = {
     {"bootstrap_servers", OPTION_TEXT, AT(kafka, bootstrap_servers),
 	.text = "localhost:9092", .check = settings_check_servers},
     {"client_id_prefix", OPTION_TEXT, AT(kafka, client_id_prefix), .text = "tidegate",
 	.check = settings_check_name},
-    {"delivery", OPTION_CHOICE, OPTION_UNSTORED, .choices = delivery_words},
-    {.key = "transactional_id", .kind = OPTION_LATER, .names_gateway = true},
-    {.key = "position_topic", .kind = OPTION_LATER, .words_now = position_topics},
+    {"delivery", OPTION_CHOICE, AT(kafka, delivery), .number = SETTINGS_AT_LEAST_ONCE,
+	.choices = delivery_words},
+    {"transactional_id", OPTION_TEXT, AT(kafka, transactional_id),
+	.check = settings_check_mqtt_string},
+    {"position_topic", OPTION_TEXT, AT(kafka, position_topic),
+	.text = "tidegate.positions", .check = settings_check_static_topic},
     {"acks", OPTION_WORD, AT(kafka, acks), .text = "all", .choices = acks_words},
     {"compression", OPTION_WORD, AT(kafka, compression), .text = "zstd",
 	.choices = compression_words},
@@ -236,7 +238,8 @@ static const struct settings_option route_options[] = {
 	.number = 86400},
     {"on_reject", OPTION_CHOICE, AT(route, on_reject), .number = SETTINGS_REJECT_HOLD,
 	.choices = on_reject_words},
-    {"gap_records", OPTION_CHOICE, OPTION_UNSTORED, .choices = gap_words},
+    {"gap_records", OPTION_CHOICE, AT(route, gap_records),
+	.number = SETTINGS_GAPS_STATUS, .choices = gap_words},
     {.key = NULL},
 };
 
@@ -340,11 +343,8 @@ int
 settings_option_defaults(const struct settings_option table[], void *base)
 {
 	for (const struct settings_option *o = table; o->key != NULL; o++) {
-		int err;
+		int err = one_default(o, (char *)base + o->offset);
 
-		if (o->offset == OPTION_UNSTORED)
-			continue;
-		err = one_default(o, (char *)base + o->offset);
 		if (err != 0)
 			return err;
 	}

@@ -57,11 +57,7 @@ enum option_kind {
 struct option_choice {
 	const char *word; /* NULL ends the list */
 	int value;        /* of several words for one value the first is kept */
-	bool is_later;
 };
-
-/* In an option's offset: it is checked, but there is nothing to store. */
-#define OPTION_UNSTORED SIZE_MAX
 
 struct settings_option {
 	const char *key; /* NULL ends the table */
@@ -78,7 +74,6 @@ struct settings_option {
 	const char *why_not_zero;
 	/* OPTION_LATER: what may be said, as it changes nothing; ends with NULL. */
 	const char *const *words_now;
-	bool names_gateway; /* also "tidegate-" and the gateway id */
 	bool is_required;
 	bool is_secret;
 	/* Empty text stands for none, and is kept as NULL. */
@@ -124,7 +119,6 @@ struct settings_reader {
 	struct settings_mistakes mistakes;
 	struct settings *settings;
 	void *scope;          /* libconfig's: where settings_line() looks */
-	const char *own_name; /* what the option that names_gateway says; borrowed */
 	char prefix[96];      /* of the names in mistakes: "mqtt.", "routes[0]." */
 };
 

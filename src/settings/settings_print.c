@@ -55,7 +55,7 @@ choice_word(const struct settings_option *o, int value)
 {
 	const struct option_choice *c = o->choices;
 
-	while (c->value != value || c->is_later)
+	while (c->value != value)
 		c++;
 	return c->word;
 }
@@ -81,14 +81,13 @@ print_value(struct printer *p, const struct settings_option *o, const void *at)
 		print_text(p, text == NULL ? "" : masked(p, o->is_secret, text), "");
 		break;
 	case OPTION_CHOICE:
-		print_text(p,
-		    choice_word(o, at == NULL ? (int)o->number : *(const int *)at), "");
+		print_text(p, choice_word(o, *(const int *)at), "");
 		break;
 	case OPTION_BOOL:
 		PRINT(p, "%s", *(const bool *)at ? "true" : "false");
 		break;
 	case OPTION_INT:
-		PRINT(p, "%d", at == NULL ? (int)o->number : *(const int *)at);
+		PRINT(p, "%d", *(const int *)at);
 		break;
 	case OPTION_LONG:
 		PRINT(p, "%" PRId64, *(const int64_t *)at);
@@ -188,13 +187,12 @@ static void print_routes(
 static void
 print_option(struct printer *p, const struct settings_option *o, const void *base)
 {
-	const void *at =
-	    o->offset == OPTION_UNSTORED ? NULL : (const char *)base + o->offset;
+	const void *at = (const char *)base + o->offset;
 	const struct settings_route *route = base;
 
 	if (o->kind == OPTION_PAYLOAD || o->kind == OPTION_LATER)
 		return;
-	if (at != NULL && is_absent(o, at)) {
+	if (is_absent(o, at)) {
 		PRINT(p, "%s# %s is not set\n", p->indent, o->key);
 		return;
 	}

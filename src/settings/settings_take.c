@@ -137,7 +137,7 @@ choice_mistake(struct settings_reader *r, const struct settings_option *o,
 	size_t used = 0;
 
 	for (const struct option_choice *c = o->choices; c->word != NULL; c++) {
-		if (c->is_later || used >= sizeof(list))
+		if (used >= sizeof(list))
 			continue;
 		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s\"%s\"",
 		    used > 0 ? ", " : "", c->word);
@@ -165,12 +165,8 @@ find_choice(struct settings_reader *r, const struct settings_option *o,
 	if (!is_presentable(r, o, &text))
 		return NULL;
 	for (const struct option_choice *c = o->choices; c->word != NULL; c++) {
-		if (strcmp(text.text, c->word) != 0)
-			continue;
-		if (!c->is_later)
+		if (strcmp(text.text, c->word) == 0)
 			return c;
-		text_mistake(r, o, &text, "is not available in this version");
-		return NULL;
 	}
 	choice_mistake(r, o, &text);
 	return NULL;
@@ -278,7 +274,7 @@ settings_take(struct settings_reader *r, const struct settings_option *o,
 		break;
 	case OPTION_CHOICE:
 		choice = find_choice(r, o, v);
-		if (choice != NULL && at != NULL)
+		if (choice != NULL)
 			*(int *)at = choice->value;
 		break;
 	case OPTION_BOOL:
@@ -289,7 +285,7 @@ settings_take(struct settings_reader *r, const struct settings_option *o,
 			*(bool *)at = v->number != 0;
 		break;
 	case OPTION_INT:
-		if (take_number(r, o, v, &number) && at != NULL)
+		if (take_number(r, o, v, &number))
 			*(int *)at = (int)number;
 		break;
 	case OPTION_LONG:

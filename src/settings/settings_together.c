@@ -61,6 +61,8 @@ settings_complete(struct settings_reader *r)
 		err = copy_host_name(r, &s->gateway_id);
 	if (err == 0 && s->gateway_id != NULL && s->mqtt.client_id == NULL)
 		err = make_own_name(s->gateway_id, &s->mqtt.client_id);
+	if (err == 0 && s->gateway_id != NULL && s->kafka.transactional_id == NULL)
+		err = make_own_name(s->gateway_id, &s->kafka.transactional_id);
 	if (s->mqtt.tls.is_on && settings_line(r, "mqtt.port") == 0)
 		s->mqtt.port = TLS_PORT;
 	if (err != 0)
@@ -81,19 +83,13 @@ expect_with(
 }
 
 static void
-check_own_name(struct settings_reader *r)
+check_delivery(struct settings_reader *r)
 {
-	char *name = NULL;
+	const struct settings_kafka *k = &r->settings->kafka;
 
-	if (r->own_name == NULL || r->settings->gateway_id == NULL)
-		return;
-	if (make_own_name(r->settings->gateway_id, &name) != 0)
-		r->mistakes.err = ERR_NOMEM;
-	else if (strcmp(r->own_name, name) != 0)
-		settings_mistake(&r->mistakes,
-		    settings_line(r, "kafka.transactional_id"),
-		    "kafka.transactional_id: is not available in this version");
-	free(name);
+	if (k->delivery == SETTINGS_EXACTLY_ONCE && strcmp(k->acks, "all") != 0)
+		settings_mistake(&r->mistakes, settings_line(r, "kafka.acks"),
+		    "kafka.acks: delivery = \"exactly_once\" needs acks = \"all\"");
 }
 
 void
@@ -119,7 +115,7 @@ settings_check_together(struct settings_reader *r)
 		settings_mistake(&r->mistakes, line,
 		    "journal.max_bytes: with dead_max_bytes it is more than this "
 		    "machine can map");
-	check_own_name(r);
+	check_delivery(r);
 }
 
 /* ---- a route ---- */
