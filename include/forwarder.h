@@ -34,7 +34,8 @@ struct forwarder;
 
 struct forwarder_options {
 	struct journal *journal; /* borrowed */
-	struct sink *sink;       /* borrowed; its delivered and context are set here */
+	/* Borrowed; its delivered and context are set here. One with commit: exactly once. */
+	struct sink *sink;
 	struct route *const *routes; /* borrowed */
 	size_t route_count;          /* at least 1 */
 	uint64_t buffer_max_bytes;   /* records on their way, all routes together */
@@ -71,8 +72,9 @@ void forwarder_close(struct forwarder *f);
  * Do what can be done now: collect deliveries, read, send, bury, acknowledge. The
  * work of one call is bounded, so that signals and the watchdog are served.
  *
- * Errors:    ERR_CORRUPT and the like from the journal are logged and hold the route;
- *            only ERR_NOMEM comes out.
+ * Errors:    ERR_CORRUPT and the like from the journal are logged and hold the route.
+ *            ERR_NOMEM; ERR_IDENTITY: the position in Kafka does not fit this journal,
+ *            which has a new UUID now: open everything anew.
  */
 int forwarder_step(struct forwarder *f, int64_t now_ms, int64_t real_ms);
 

@@ -12,6 +12,8 @@
  *         journal_gap_reason), u32 zero. "Removed without Kafka's confirmation".
  *         (Big-endian keys, because MDB_INTEGERKEY compares only the lower half of a
  *         u64 where size_t has 32 bits.)
+ *   orders   u64 number, big-endian -> an order (below), see journal_order_give()
+ *   damaged  u64 base sequence, big-endian -> a batch that could not be read, as found
  *   meta  name -> value, numbers little-endian:
  *         "format"        u32, 1
  *         "uuid"          16 bytes: identity of this journal, RFC 9562 version 4
@@ -71,12 +73,13 @@ enum journal_role {
 	JOURNAL_INGEST, /* appends; holds ingest.lock; makes a journal that is not there */
 	JOURNAL_FORWARD, /* acknowledges, buries, truncates; holds forward.lock; likewise */
 	JOURNAL_LOOK, /* reads only; any number, beside the others */
+	JOURNAL_ORDER, /* leaves orders, and reads; any number, beside the others */
 };
 
 struct journal_options {
 	const char *directory;  /* must exist */
-	const char *gateway_id; /* not used by JOURNAL_LOOK */
-	uint64_t max_bytes;     /* not used by JOURNAL_LOOK, as are the rest */
+	const char *gateway_id; /* not used by JOURNAL_LOOK and JOURNAL_ORDER */
+	uint64_t max_bytes;     /* nor are this and the rest */
 	uint64_t dead_max_bytes;
 	enum batch_codec codec;
 	bool preallocate;     /* take all of the room on disk now */
@@ -314,6 +317,97 @@ int journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *mor
 int journal_bury(struct journal *j, uint64_t seq, const char *route,
     const struct dead_letter *letter);
 
+/*
+ * Append a dead letter again under a new sequence, in the transaction that deletes it:
+ * bound to its route (record.h), or to none where no route matched it before.
+ *
+ * new_seq:   out.
+ * Errors:    ERR_NOTFOUND (no such letter), ERR_FULL (no room in the log), ERR_CORRUPT,
+ *            ERR_IO: nothing changed.
+ */
+int journal_requeue(
+    struct journal *j, uint64_t seq, const char *route, uint64_t *new_seq);
+
+/* Delete a dead letter; a gap marker "operator" is left. Errors: as above. */
+int journal_discard(struct journal *j, uint64_t seq, const char *route);
+
+/* Sequences first_seq up to but not end_seq. */
+struct journal_range {
+	uint64_t first_seq;
+	uint64_t end_seq;
+};
+
+struct journal_dropped {
+	uint64_t records;
+	uint64_t bytes;
+	struct journal_range range; /* of the first to the last of them */
+};
+
+/*
+ * Delete the oldest batches, whole ones, that touch none of the ranges kept, until
+ * about so many bytes are free; gap markers "dropped: oldest" tell which. In bounded
+ * transactions; what was done is done when one fails.
+ *
+ * keep:      by rising first_seq.
+ * dropped:   out, added up; all zero: there was nothing that might go.
+ * Errors:    ERR_FULL, ERR_IO.
+ */
+int journal_drop_oldest(struct journal *j, const struct journal_range keep[],
+    size_t keep_count, uint64_t bytes, struct journal_dropped *dropped);
+
+/*
+ * Move the batch at base_seq, which journal_read() cannot read, out of the way: into
+ * "damaged", as it is, with a gap marker for what it held. It counts towards
+ * dead_max_bytes. What can be read stays where it is: ERR_INVALID.
+ *
+ * Errors:    ERR_FULL (dead_max_bytes, or the disk), ERR_IO.
+ */
+int journal_quarantine(struct journal *j, const struct journal_range *range);
+
+/*
+ * The position in Kafka is ahead of this journal, or does not fit it: an image was
+ * restored, or the disk has lied. A new UUID, the old one is its parent.
+ */
+int journal_renew_identity(struct journal *j);
+
+/* ---- orders: what tidegate-admin and ingest ask of forward ---- */
+
+enum journal_order_kind {
+	JOURNAL_ORDER_SKIP = 1, /* seq goes to dead for every route that owes it */
+	JOURNAL_ORDER_REQUEUE = 2, /* dead letters of seq, or all (seq 0) */
+	JOURNAL_ORDER_DISCARD = 3, /* likewise */
+	JOURNAL_ORDER_DROP_OLDEST = 4, /* until so many bytes are free */
+};
+
+enum journal_order_state {
+	JOURNAL_ORDER_WAITS,
+	JOURNAL_ORDER_DONE,
+	JOURNAL_ORDER_FAILED,
+};
+
+struct journal_order {
+	uint64_t number; /* rising; given by journal_order_give() */
+	enum journal_order_kind kind;
+	uint64_t seq;
+	uint64_t bytes;
+	enum journal_order_state state;
+	uint64_t count;  /* what was done: records or letters */
+	int32_t err;     /* ERR_*, why it failed */
+	uint64_t at_ms; /* real time when it was given, then when it ended */
+};
+
+/* Leave an order. JOURNAL_ORDER, JOURNAL_INGEST, JOURNAL_FORWARD. */
+int journal_order_give(struct journal *j, struct journal_order *o);
+
+/* The first one with a number behind after. Errors: ERR_NOTFOUND, ERR_CORRUPT, ERR_IO. */
+int journal_order_next(struct journal *j, uint64_t after, struct journal_order *o);
+
+/* It ended: write state, count and err. Forward alone, or who has forward.lock. */
+int journal_order_end(struct journal *j, const struct journal_order *o);
+
+/* Delete it, ended or not. No failure when it is not there. */
+int journal_order_forget(struct journal *j, uint64_t number);
+
 /* ---- housekeeping ---- */
 
 /* Free the reader slots of processes that are gone. At start and each minute. */
@@ -328,5 +422,44 @@ int journal_readers_check(struct journal *j);
  */
 int journal_adopt(const char *directory, const char *gateway_id);
 int journal_new_identity(const char *directory, const char *gateway_id);
+
+/* ---- copies, for tidegate-admin ---- */
+
+/*
+ * Copy the journal into a new file, hot and consistent: as data.mdb of another
+ * directory it is a journal, with a UUID of its own and this one's as parent. On disk
+ * under its name when this returns 0, else not there.
+ *
+ * Errors:    ERR_INVALID (file is there already), ERR_NOTFOUND, ERR_FULL, ERR_IO.
+ */
+int journal_backup(const char *directory, const char *file);
+
+/*
+ * Write data.mdb anew without what is free in it. Takes both locks. The old file is
+ * replaced only when the new one has been read through.
+ *
+ * before, after: out, bytes of the file.
+ */
+int journal_compact(const char *directory, uint64_t *before, uint64_t *after);
+
+struct journal_salvaged {
+	uint64_t records;
+	uint64_t batches;
+	uint64_t dead;
+	uint64_t lost_ranges; /* gaps that are now in the new journal for want of them */
+	uint64_t lost_records;
+	bool has_tree; /* LMDB's own structure could be followed, at least in part */
+};
+
+/*
+ * What can be read of a damaged journal, page by page, into a new one in into (which
+ * must exist and hold no journal). Takes both locks of the damaged one. The new one has
+ * a UUID of its own; sequences and positions stay as far as they are known.
+ *
+ * Errors:    ERR_NOTFOUND (nothing to be read), ERR_INVALID (into holds a journal),
+ *            ERR_IO, ERR_FULL.
+ */
+int journal_salvage(
+    const char *directory, const char *into, struct journal_salvaged *out);
 
 #endif

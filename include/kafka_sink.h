@@ -15,13 +15,20 @@
 #include "sink.h"
 
 /*
+ * With kafka.delivery = "exactly_once" a producer with transactions (sink.h, KIP-98).
+ * The position is a record of kafka.position_topic, partition 0, with the key
+ * "TRANSACTIONAL-ID/UUID": one for each journal, so that a journal that was lost, or a
+ * second gateway with the same id, never passes for this one.
+ *
+ * uuid:      of the journal; copied.
  * Ownership: *out is the caller's; release with (*out)->ops->close(*out). settings is
  *            borrowed for as long as the sink lives.
  * Errors:    ERR_INVALID (a property that librdkafka does not take), ERR_IO (a secret
  *            cannot be read: try again later), ERR_FATAL (a certificate is missing, or
  *            the like: try again later), ERR_NOMEM. Each is logged.
  */
-int kafka_sink_open(struct sink **out, const struct settings *settings);
+int kafka_sink_open(
+    struct sink **out, const struct settings *settings, const uint8_t uuid[16]);
 
 enum kafka_reach {
 	KAFKA_UNSEEN, /* it has neither answered nor failed to */

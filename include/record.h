@@ -20,6 +20,8 @@
  *   10   array  user properties: name, value, name, value ... all bin, in the
  *               order of the message, repeats kept  none (3.3.2.3.7)
  *   11   uint   subscription identifier  absent    (3.3.2.3.8)
+ *   12   bin    route: for this one alone  absent  (a requeued dead letter)
+ *   13   uint   sequence it had before   absent    (likewise)
  *
  * Text is kept as bin: nothing promises that it is UTF-8.
  */
@@ -54,6 +56,8 @@ struct record {
 	struct bytes correlation_data;
 	const struct user_property *user_properties;
 	size_t user_property_count;
+	struct bytes route; /* a requeued dead letter: for this route alone */
+	uint64_t requeued_from; /* likewise: the sequence it had before; 0: none */
 };
 
 /*
@@ -99,6 +103,7 @@ struct dead_letter {
 #define DEAD_REFUSED   "refused"
 #define DEAD_NO_ROUTE  "no route"
 #define DEAD_BAD_TOPIC "bad topic" /* what the route's template made of it */
+#define DEAD_SKIPPED   "skipped"   /* an operator asked for it */
 
 /* Append the stored form to out. Errors: ERR_NOMEM, out is as before. */
 int dead_letter_encode(const struct dead_letter *letter, struct buffer *out);

@@ -33,7 +33,8 @@ enum sink_result {
 	SINK_RECORD_TOO_LARGE,  /* as SINK_RECORD_REFUSED: this one, or its batch */
 	SINK_TIMESTAMP_REFUSED, /* the record time is outside what the topic accepts */
 	SINK_ROUTE_REFUSED,     /* topic or partition unknown, not authorised */
-	SINK_NOT_DELIVERED,     /* given back; it is not known whether Kafka has it */
+	SINK_NOT_DELIVERED,     /* given back; it is not known whether Kafka has it. With
+				 * transactions: it does not count, this one is aborted */
 };
 
 /*
@@ -77,6 +78,31 @@ struct sink_ops {
 
 	/* What is still out is never reported; until this returns, values are read. */
 	void (*close)(struct sink *s);
+
+	/*
+	 * Exactly once; NULL where the sink has no transactions. What was sent since the
+	 * last commit, or abort, lands with the position of the next commit, or not at
+	 * all. A transaction begins by itself with the first record.
+	 *
+	 * Each of the three may have to be called again (ERR_AWAY) until it is through,
+	 * with the same arguments and nothing else in between but poll(); none waits
+	 * longer than about 100 ms.
+	 *
+	 * recover: to be called first, and after each reopen(). Ends what an earlier
+	 * producer of this name left open, and reads the position that was committed
+	 * last for this journal (KAFKA_POSITION_KEY in kafka_sink.h). Until it is
+	 * through, send() answers ERR_AWAY. position: replaced; empty: there is none.
+	 * commit: nothing is out, and all of it was delivered.
+	 * abort: what is out is given back first, by delivered().
+	 *
+	 * Errors:    ERR_AWAY (call again), ERR_REFUSED (commit: it has to be aborted;
+	 *            recover: Kafka does not let us, try again later), ERR_FATAL (reopen;
+	 *            of a commit it is not known whether it happened: recover tells),
+	 *            ERR_NOMEM.
+	 */
+	int (*recover)(struct sink *s, struct buffer *position);
+	int (*commit)(struct sink *s, struct bytes position);
+	int (*abort)(struct sink *s);
 };
 
 struct sink {

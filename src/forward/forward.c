@@ -302,7 +302,8 @@ forward_run(struct worker *w)
 	err = journal_open(&f.journal, JOURNAL_FORWARD, &options);
 	if (err != 0)
 		goto end;
-	err = kafka_sink_open(&f.sink, w->settings);
+	err = kafka_sink_open(
+	    &f.sink, w->settings, journal_identity(f.journal)->uuid);
 	if (err == ERR_INVALID)
 		status = EXIT_CONFIG;
 	if (err == 0)

@@ -128,10 +128,12 @@ open_store(struct journal *j, bool preallocate, bool must_exist)
 static int
 create_all(struct journal *j, void *context)
 {
-	const char *gateway_id = context;
+	const char *gateway_id = context; /* NULL: it has its meta already */
 	int rc = store_create(j->store);
 
-	return rc != ERR_OK ? rc : journal_meta_create(j, gateway_id);
+	if (rc != ERR_OK || gateway_id == NULL)
+		return rc;
+	return journal_meta_create(j, gateway_id);
 }
 
 static int
@@ -140,9 +142,14 @@ make_if_new(struct journal *j, const char *gateway_id)
 	char id[sizeof(j->identity.gateway_id)];
 	int rc;
 
-	if (store_is_made(j->store))
+	if (store_is_complete(j->store) ||
+	    (store_is_made(j->store) && j->role == JOURNAL_LOOK))
 		return ERR_OK;
-	if (j->role == JOURNAL_LOOK) {
+	if (store_is_made(j->store)) { /* of an earlier version */
+		rc = journal_write(j, create_all, NULL);
+		return rc == ERR_FULL ? ERR_OK : rc;
+	}
+	if (j->role == JOURNAL_LOOK || j->role == JOURNAL_ORDER) {
 		log_error(LOG_JOURNAL, "%s: there is no journal", j->directory);
 		return ERR_NOTFOUND;
 	}
@@ -278,7 +285,7 @@ settle(struct journal *j, const struct journal_options *o)
 		rc = load_all(j, &max_bytes);
 	if (rc != ERR_OK)
 		return rc;
-	if (j->role == JOURNAL_LOOK) {
+	if (j->role == JOURNAL_LOOK || j->role == JOURNAL_ORDER) {
 		j->max_bytes = max_bytes;
 		return ERR_OK;
 	}
@@ -300,7 +307,7 @@ journal_open(
 	rc = allocate(&j, role, o->directory);
 	if (rc != ERR_OK)
 		goto fail;
-	if (role != JOURNAL_LOOK) {
+	if (role == JOURNAL_INGEST || role == JOURNAL_FORWARD) {
 		j->max_bytes = o->max_bytes;
 		j->dead_max_bytes = o->dead_max_bytes;
 		j->codec = o->codec;
@@ -308,7 +315,7 @@ journal_open(
 		if (rc != ERR_OK)
 			goto fail;
 	}
-	rc = open_store(j, o->preallocate, false);
+	rc = open_store(j, o->preallocate, role == JOURNAL_ORDER);
 	if (rc == ERR_OK)
 		rc = settle(j, o);
 	if (rc != ERR_OK)
@@ -402,6 +409,21 @@ change_identity(struct journal *j, void *context)
 		rc = journal_meta_put(j, "parent", j->identity.uuid, 16);
 	if (rc == ERR_OK)
 		rc = journal_meta_put(j, "uuid", uuid, sizeof(uuid));
+	return rc;
+}
+
+int
+journal_renew_identity(struct journal *j)
+{
+	struct change what = {.is_copy = true};
+	int rc = journal_write(j, change_identity, &what);
+
+	if (rc == ERR_OK)
+		rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = journal_meta_load(j);
+	store_end(j->store);
 	return rc;
 }
 

@@ -82,6 +82,7 @@ stage_gap(struct journal *j)
 	if (rc != ERR_OK)
 		return rc;
 	item->is_gap = true;
+	item->gap_reason = JOURNAL_GAP_TOO_LARGE;
 	item->gap_count = 1;
 	item->gap_at_ms = (uint64_t)now_real_ms();
 	j->item_count++;
@@ -324,53 +325,6 @@ journal_room(struct journal *j, uint64_t *bytes)
 
 /* ---- committing ---- */
 
-static struct bytes
-gap_value(uint8_t data[24], const struct journal_gap *gap)
-{
-	memset(data, 0, 24);
-	le64_put(data, gap->count);
-	le64_put(data + 8, gap->at_ms);
-	data[16] = (uint8_t)gap->reason;
-	return (struct bytes){.data = data, .size = 24};
-}
-
-/* Neighbours of one reason become one marker: the last one may end where this begins. */
-static int
-put_gap(struct journal *j, struct journal_gap gap)
-{
-	struct store_cursor *c = NULL;
-	struct bytes key = {0}, value;
-	uint8_t number[8], data[24];
-	uint64_t first;
-	int rc;
-
-	rc = store_cursor_open(j->store, STORE_GAPS, &c);
-	if (rc != ERR_OK)
-		return rc;
-	rc = store_cursor_get(c, STORE_LAST, &key, &value);
-	if (rc == ERR_OK)
-		rc = journal_key_seq(key, &first);
-	if (rc == ERR_OK && value.size != 24)
-		rc = ERR_CORRUPT;
-	if (rc == ERR_OK) {
-		const uint8_t *v = value.data;
-		uint64_t count = le64_get(v);
-
-		if (first + count == gap.first_seq && v[16] == (uint8_t)gap.reason) {
-			gap.first_seq = first;
-			gap.count += count;
-			gap.at_ms = le64_get(v + 8);
-		}
-	} else if (rc == ERR_NOTFOUND) {
-		rc = ERR_OK;
-	}
-	store_cursor_close(c);
-	if (rc != ERR_OK)
-		return rc;
-	return store_put(j->store, STORE_GAPS, seq_key(number, gap.first_seq),
-	    gap_value(data, &gap), STORE_REPLACE);
-}
-
 static int
 put_batch(struct journal *j, struct staged *item, uint64_t base_seq)
 {
@@ -394,10 +348,11 @@ write_items(struct journal *j)
 		struct staged *item = &j->items[i];
 
 		if (item->is_gap) {
-			rc = put_gap(j, (struct journal_gap){.first_seq = next,
-					    .count = item->gap_count,
-					    .at_ms = item->gap_at_ms,
-					    .reason = JOURNAL_GAP_TOO_LARGE});
+			rc = journal_gap_put(
+			    j, (struct journal_gap){.first_seq = next,
+				   .count = item->gap_count,
+				   .at_ms = item->gap_at_ms,
+				   .reason = item->gap_reason});
 			next += item->gap_count;
 		} else {
 			rc = put_batch(j, item, next);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Draining: a position per route, truncation behind the smallest, dead letters.
+ * Draining: a position per route, truncation behind the smallest.
  *
  * Invariant: a position never goes back, but for journal_routes_ask(), and never beyond
  * what was appended. A batch
@@ -362,73 +362,5 @@ journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more)
 	}
 	if (rc == ERR_OK)
 		*more = d.is_more;
-	return rc;
-}
-
-/* ---- dead letters ---- */
-
-struct burial {
-	struct bytes key;
-	struct bytes value;
-};
-
-static int
-put_dead(struct journal *j, void *context)
-{
-	const struct burial *b = context;
-
-	return store_put(j->store, STORE_DEAD, b->key, b->value, STORE_KEEP);
-}
-
-/* Is it there already? Else: is there room for it within dead_max_bytes? */
-static int
-check_dead(struct journal *j, const struct burial *b, bool *is_there)
-{
-	struct store_pages pages = {0};
-	struct bytes value;
-	uint64_t entries, used = 0, wanted, reach;
-	int rc;
-
-	rc = store_begin_read(j->store);
-	if (rc != ERR_OK)
-		return rc;
-	rc = store_get(j->store, STORE_DEAD, b->key, &value);
-	*is_there = rc == ERR_OK;
-	if (rc == ERR_NOTFOUND)
-		rc = store_pages(j->store, &pages);
-	if (rc == ERR_OK)
-		rc = store_db_size(j->store, STORE_DEAD, &entries, &used);
-	store_end(j->store);
-	if (rc != ERR_OK || *is_there)
-		return rc;
-	wanted = b->value.size / pages.page_bytes + 2;
-	if ((used + wanted) * pages.page_bytes > j->dead_max_bytes)
-		return ERR_FULL;
-	return store_take(j->store,
-	    (pages.end + wanted + JOURNAL_EXTRA_PAGES) * pages.page_bytes, &reach);
-}
-
-int
-journal_bury(struct journal *j, uint64_t seq, const char *route,
-    const struct dead_letter *letter)
-{
-	uint8_t key[JOURNAL_KEY_BYTES];
-	size_t route_size = strlen(route);
-	struct burial b = {.key = {.data = key, .size = 8 + route_size}};
-	struct buffer value = {0};
-	bool is_there = false;
-	int rc;
-
-	if (route_size == 0 || b.key.size >= sizeof(key))
-		return ERR_INVALID;
-	be64_put(key, seq);
-	memcpy(key + 8, route, route_size);
-	rc = dead_letter_encode(letter, &value);
-	b.value = (struct bytes){.data = value.data, .size = value.size};
-	if (rc == ERR_OK)
-		rc = check_dead(j, &b, &is_there);
-	if (rc == ERR_OK && !is_there)
-		rc = journal_write(j, put_dead, &b);
-	buffer_fini(&value);
 	return rc;
 }

@@ -19,6 +19,7 @@
 /* Something staged: a batch, or a gap marker in the place of records. */
 struct staged {
 	bool is_gap;
+	enum journal_gap_reason gap_reason;
 	struct batch_header header;
 	struct buffer stored; /* the batch as it will be written, not yet sealed */
 	uint64_t gap_count;
@@ -106,6 +107,14 @@ int journal_key_seq(struct bytes key, uint64_t *seq);
  */
 typedef int journal_work(struct journal *j, void *context);
 int journal_write(struct journal *j, journal_work *work, void *context);
+
+/* ---- in the transaction that is open ---- */
+
+/*
+ * Note a gap. What a marker tells already stays as it is; neighbours of one reason
+ * become one marker.
+ */
+int journal_gap_put(struct journal *j, struct journal_gap gap);
 
 /* ---- meta, in the transaction that is open ---- */
 

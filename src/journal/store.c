@@ -29,6 +29,7 @@
 
 #define MAP_STEP_BYTES   ((size_t)1 << 20)
 #define MAX_DATABASES    16     /* later versions have more */
+#define NO_DBI           0      /* LMDB's own free list: never one of ours */
 #define MAX_FREE_ENTRIES 100000 /* of the free list, looked at in one go */
 
 struct store {
@@ -40,7 +41,7 @@ struct store {
 	size_t map_bytes; /* as asked for; 0 takes what the file says */
 	size_t reserve_bytes;
 	MDB_env *env;
-	MDB_dbi dbis[STORE_DB_COUNT];
+	MDB_dbi dbis[STORE_DB_COUNT]; /* NO_DBI: it is not there */
 	MDB_txn *reader; /* kept, reset while it is not open */
 	MDB_txn *txn;
 	struct disk disk;
@@ -52,6 +53,8 @@ static const char *const names[STORE_DB_COUNT] = {
     [STORE_DEAD] = "dead",
     [STORE_GAPS] = "gaps",
     [STORE_META] = "meta",
+    [STORE_ORDERS] = "orders",
+    [STORE_DAMAGED] = "damaged",
 };
 
 /* The one place where an LMDB code becomes one of ours. */
@@ -205,8 +208,12 @@ find_databases(struct store *s)
 		rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, &txn);
 	if (rc != MDB_SUCCESS)
 		return report(s, "begin to read", rc);
-	for (int i = 0; i < STORE_DB_COUNT && rc == MDB_SUCCESS; i++)
+	for (int i = 0; i < STORE_DB_COUNT && rc == MDB_SUCCESS; i++) {
+		s->dbis[i] = NO_DBI;
 		rc = mdb_dbi_open(txn, names[i], 0, &s->dbis[i]);
+		if (rc == MDB_NOTFOUND && i >= STORE_DB_NEEDED)
+			rc = MDB_SUCCESS;
+	}
 	if (rc != MDB_SUCCESS) {
 		mdb_txn_abort(txn);
 		return rc == MDB_NOTFOUND ? ERR_OK : report(s, "open a database", rc);
@@ -331,6 +338,16 @@ store_is_made(const struct store *s)
 	return s->is_made;
 }
 
+bool
+store_is_complete(const struct store *s)
+{
+	bool is_complete = s->is_made;
+
+	for (int i = 0; i < STORE_DB_COUNT; i++)
+		is_complete = is_complete && s->dbis[i] != NO_DBI;
+	return is_complete;
+}
+
 int
 store_create(struct store *s)
 {
@@ -446,7 +463,11 @@ int
 store_get(struct store *s, enum store_db db, struct bytes key, struct bytes *value)
 {
 	MDB_val k = val_of(key), v;
-	int rc = mdb_get(s->txn, s->dbis[db], &k, &v);
+	int rc;
+
+	if (s->dbis[db] == NO_DBI)
+		return ERR_NOTFOUND;
+	rc = mdb_get(s->txn, s->dbis[db], &k, &v);
 
 	if (rc == MDB_SUCCESS)
 		*value = bytes_of(v);
@@ -461,7 +482,7 @@ store_put(struct store *s, enum store_db db, struct bytes key, struct bytes valu
 	unsigned flags = how == STORE_APPEND ? MDB_APPEND
 			 : how == STORE_KEEP ? MDB_NOOVERWRITE
 					     : 0;
-	int rc = mdb_put(s->txn, s->dbis[db], &k, &v, flags);
+	int rc = s->dbis[db] == NO_DBI ? EINVAL : mdb_put(s->txn, s->dbis[db], &k, &v, flags);
 
 	if (rc == MDB_KEYEXIST && how == STORE_KEEP)
 		return ERR_OK;
@@ -472,7 +493,11 @@ int
 store_delete(struct store *s, enum store_db db, struct bytes key)
 {
 	MDB_val k = val_of(key);
-	int rc = mdb_del(s->txn, s->dbis[db], &k, NULL);
+	int rc;
+
+	if (s->dbis[db] == NO_DBI)
+		return ERR_OK;
+	rc = mdb_del(s->txn, s->dbis[db], &k, NULL);
 
 	return rc == MDB_NOTFOUND ? ERR_OK : report(s, "delete", rc);
 }
@@ -489,6 +514,8 @@ store_cursor_open(struct store *s, enum store_db db, struct store_cursor **out)
 	int rc;
 
 	*out = NULL;
+	if (s->dbis[db] == NO_DBI)
+		return ERR_NOTFOUND;
 	c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return ERR_NOMEM;
@@ -563,8 +590,11 @@ store_pages(struct store *s, struct store_pages *out)
 int
 store_db_size(struct store *s, enum store_db db, uint64_t *entries, uint64_t *pages)
 {
-	MDB_stat stat;
-	int rc = mdb_stat(s->txn, s->dbis[db], &stat);
+	MDB_stat stat = {0};
+	int rc = MDB_SUCCESS;
+
+	if (s->dbis[db] != NO_DBI)
+		rc = mdb_stat(s->txn, s->dbis[db], &stat);
 
 	if (rc != MDB_SUCCESS)
 		return report(s, "look at a database", rc);

@@ -22,8 +22,11 @@ enum store_db {
 	STORE_DEAD,
 	STORE_GAPS,
 	STORE_META,
+	STORE_ORDERS, /* these two an older journal has not got before it is written to */
+	STORE_DAMAGED,
 };
-#define STORE_DB_COUNT 4
+#define STORE_DB_COUNT  6
+#define STORE_DB_NEEDED 4 /* without them it is no journal */
 
 struct store_options {
 	const char *directory;
@@ -45,6 +48,9 @@ void store_close(struct store *s);
 
 /* Are the databases there? After store_create() and its commit, or found at open. */
 bool store_is_made(const struct store *s);
+
+/* Are those there, too, that came with later versions? */
+bool store_is_complete(const struct store *s);
 
 /* Make the databases, in the write transaction that is open; none is made twice. */
 int store_create(struct store *s);
@@ -71,7 +77,7 @@ enum store_put {
 	STORE_APPEND,  /* the key is behind every other; else ERR_CORRUPT */
 };
 
-/* Errors: ERR_NOTFOUND. */
+/* A database that is not there has no entries. Errors: ERR_NOTFOUND. */
 int store_get(struct store *s, enum store_db db, struct bytes key, struct bytes *value);
 int store_put(struct store *s, enum store_db db, struct bytes key, struct bytes value,
     enum store_put how);
@@ -86,7 +92,7 @@ enum store_move {
 	STORE_SEEK, /* the first key at or behind *key */
 };
 
-/* Close a cursor before its transaction ends. */
+/* Close a cursor before its transaction ends. ERR_NOTFOUND: no such database yet. */
 int store_cursor_open(struct store *s, enum store_db db, struct store_cursor **out);
 void store_cursor_close(struct store_cursor *c);
 

@@ -37,6 +37,7 @@
 struct kafka_sink {
 	struct sink base;
 	const struct settings *settings;
+	uint8_t uuid[16]; /* of the journal */
 	int fd;
 	struct kafka_producer *producer; /* NULL: reopen() has failed */
 	struct kafka_producer *aside; /* waits for its name server, then is destroyed */
@@ -426,7 +427,8 @@ warn_of_strangers(rd_kafka_t *rk)
 }
 
 int
-kafka_sink_open(struct sink **out, const struct settings *settings)
+kafka_sink_open(
+    struct sink **out, const struct settings *settings, const uint8_t uuid[16])
 {
 	struct kafka_sink *s = calloc(1, sizeof(*s));
 	int err;
@@ -436,6 +438,7 @@ kafka_sink_open(struct sink **out, const struct settings *settings)
 		return ERR_NOMEM;
 	s->base.ops = &ops;
 	s->settings = settings;
+	memcpy(s->uuid, uuid, sizeof(s->uuid));
 	s->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (s->fd < 0) {
 		log_error(LOG_LIFECYCLE, "eventfd: %s", strerror(errno));

@@ -52,7 +52,7 @@ take(void *context, uint64_t tag, enum sink_result result, const char *text)
 static void
 open_sink(struct fixture *f)
 {
-	assert_int_equal(kafka_sink_open(&f->sink, &f->settings), 0);
+	assert_int_equal(kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
 	f->sink->delivered = take;
 	f->sink->context = f;
 }
@@ -498,7 +498,7 @@ what_would_break_a_promise_is_refused(void **state)
 	assert_mistake(*state, "client.id", "x", "kafka.client_id_prefix");
 	assert_mistake(*state, "compression.type", "lz4", "kafka.compression");
 	assert_mistake(*state, "linger.ms", "5", "kafka.linger_ms");
-	assert_mistake(*state, "transactional.id", "x", "not available");
+	assert_mistake(*state, "transactional.id", "x", "kafka.transactional_id");
 	assert_mistake(*state, "dr_msg_cb", "x", "delivery report");
 	assert_mistake(*state, "plugin.library.paths", "x", "foreign code");
 	assert_mistake(*state, "max.in.flight.requests.per.connection", "9", "order");
@@ -511,7 +511,7 @@ what_would_break_a_promise_is_refused(void **state)
 	assert_mistake(
 	    *state, "queue.buffering.max.messages", "5", "kafka.buffer_max_bytes");
 	assert_mistake(*state, "partitioner", "random", "murmur2_random");
-	assert_mistake(*state, "transaction.timeout.ms", "1000", "not available");
+	assert_mistake(*state, "transaction.timeout.ms", "1000", "needs it");
 	assert_mistake(*state, "delivery.report.only.error", "true", "delivery report");
 	assert_mistake(*state, "api.version.request", "false", "headers");
 	assert_mistake(*state, "topic.blacklist", "x", "for ever");
