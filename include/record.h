@@ -21,7 +21,7 @@
  *               order of the message, repeats kept  none (3.3.2.3.7)
  *   11   uint   subscription identifier  absent    (3.3.2.3.8)
  *   12   bin    route: for this one alone  absent  (a requeued dead letter)
- *   13   uint   sequence it had before   absent    (likewise)
+ *   13   uint   sequence it had first    absent    (likewise)
  *
  * Text is kept as bin: nothing promises that it is UTF-8.
  */
@@ -56,8 +56,8 @@ struct record {
 	struct bytes correlation_data;
 	const struct user_property *user_properties;
 	size_t user_property_count;
-	struct bytes route; /* a requeued dead letter: for this route alone */
-	uint64_t requeued_from; /* likewise: the sequence it had before; 0: none */
+	struct bytes route;     /* a requeued dead letter: for this route alone */
+	uint64_t requeued_from; /* likewise: the sequence it had first; 0: none */
 };
 
 /*

@@ -35,6 +35,8 @@ enum record_key {
 	KEY_CORRELATION_DATA = 9,
 	KEY_USER_PROPERTIES = 10,
 	KEY_SUBSCRIPTION_ID = 11,
+	KEY_ROUTE = 12,
+	KEY_REQUEUED_FROM = 13,
 };
 
 enum dead_letter_key {
@@ -61,7 +63,7 @@ encoded_bytes_at_most(const struct record *r)
 {
 	size_t total = RECORD_HEAD_BYTES + r->topic.size + r->payload.size +
 		       r->content_type.size + r->response_topic.size +
-		       r->correlation_data.size;
+		       r->correlation_data.size + r->route.size;
 
 	for (size_t i = 0; i < r->user_property_count; i++)
 		total += 10 + r->user_properties[i].name.size +
@@ -83,6 +85,8 @@ field_count(const struct record *r)
 	count += r->correlation_data.data != NULL;
 	count += r->user_property_count > 0;
 	count += r->subscription_id != 0;
+	count += r->route.data != NULL;
+	count += r->requeued_from != 0;
 	return count;
 }
 
@@ -153,6 +157,9 @@ record_encode(const struct record *r, struct buffer *out)
 		pack_user_properties(&p, r);
 	if (r->subscription_id != 0)
 		pack_uint(&p, KEY_SUBSCRIPTION_ID, r->subscription_id);
+	pack_bin_field(&p, KEY_ROUTE, r->route);
+	if (r->requeued_from != 0)
+		pack_uint(&p, KEY_REQUEUED_FROM, r->requeued_from);
 	return 0;
 }
 
@@ -392,6 +399,10 @@ get_record_field(
 		err = get_uint(o, UINT32_MAX, &value);
 		r->subscription_id = (uint32_t)value;
 		return err;
+	case KEY_ROUTE:
+		return get_bin(o, &r->route);
+	case KEY_REQUEUED_FROM:
+		return get_uint(o, UINT64_MAX, &r->requeued_from);
 	default:
 		return 0; /* of a later version */
 	}

@@ -170,6 +170,8 @@ records_assert_equal(const struct record *a, const struct record *b)
 	assert_bytes_equal(a->content_type, b->content_type);
 	assert_bytes_equal(a->response_topic, b->response_topic);
 	assert_bytes_equal(a->correlation_data, b->correlation_data);
+	assert_bytes_equal(a->route, b->route);
+	assert_int_equal(a->requeued_from, b->requeued_from);
 	assert_int_equal(a->user_property_count, b->user_property_count);
 	for (size_t i = 0; i < a->user_property_count; i++) {
 		assert_bytes_equal(

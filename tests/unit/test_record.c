@@ -135,6 +135,29 @@ stored_form_is_as_documented(void **state)
 	buffer_fini(&stored);
 }
 
+static void
+stored_form_of_a_requeued_one_is_as_documented(void **state)
+{
+	static const uint8_t expected[] = {0x86, 0x00, 0x01, 0x01, 0xc4, 0x03, 'a', '/',
+	    'b', 0x02, 0xc4, 0x02, 'h', 'i', 0x03, 0x01, /* as above */
+	    0x0c, 0xc4, 0x01, 'r', 0x0d, 0xcd, 0x12, 0x67};
+	struct buffer stored = {0};
+	struct record r;
+
+	records_plain(&r, "a/b", "hi");
+	r.received_ms = 1;
+	r.route = BYTES("r");
+	r.requeued_from = 4711;
+	assert_int_equal(record_encode(&r, &stored), 0);
+	assert_int_equal(stored.size, sizeof(expected));
+	assert_memory_equal(stored.data, expected, sizeof(expected));
+	buffer_fini(&stored);
+	assert_survives(*state, &r);
+	r.route = BYTES(""); /* a name that nobody has is not the same as none */
+	r.requeued_from = UINT64_MAX;
+	assert_survives(*state, &r);
+}
+
 /* The same as stored_form_is_as_documented, with fields that nobody knows yet. */
 static void
 fields_of_a_later_version_are_skipped(void **state)
@@ -205,6 +228,8 @@ what_is_not_a_record_is_refused(void **state)
 	REFUSED("\x84\x00\x01\x01\xc4\x00\x02\xc4\x00\x0a\x92\x01\x02"); /* not bin */
 	REFUSED("\x84\x00\x01\x01\xc4\x00\x02\xc4\x00\x06\xcf"
 		"\x00\x00\x00\x01\x00\x00\x00\x00"); /* expiry beyond 32 bits */
+	REFUSED("\x84\x00\x01\x01\xc4\x00\x02\xc4\x00\x0c\xa1r"); /* route is a str */
+	REFUSED("\x84\x00\x01\x01\xc4\x00\x02\xc4\x00\x0d\xff");  /* before: -1 */
 }
 
 static void
@@ -303,6 +328,7 @@ main(void)
 	    WITH_DECODER(random_records_survive_one_after_another),
 	    WITH_DECODER(many_user_properties_keep_their_order),
 	    WITH_DECODER(stored_form_is_as_documented),
+	    WITH_DECODER(stored_form_of_a_requeued_one_is_as_documented),
 	    WITH_DECODER(fields_of_a_later_version_are_skipped),
 	    WITH_DECODER(record_cut_anywhere_is_refused),
 	    WITH_DECODER(what_is_not_a_record_is_refused),
