@@ -2,7 +2,7 @@
 /*
  * Blocks for data.mdb.
  *
- * Invariant: after disk_take(end) has returned 0, pages up to end and one step beyond
+ * Invariant: after disk_take(end) has returned 0, pages up to end and a spare part beyond
  * can be written without the file system being asked for more. The file's size says
  * how far that reaches, so both processes see it and it outlives them.
  *
@@ -14,6 +14,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -88,9 +90,9 @@ disk_has_its_files(const struct disk *d)
 	return true;
 }
 
-/* How far the file is backed by blocks: not at all, while there may be holes in it. */
-static int
-backed_bytes(const struct disk *d, uint64_t *bytes)
+/* Not at all, while there may be holes in it. */
+int
+disk_backed_bytes(const struct disk *d, uint64_t *bytes)
 {
 	struct stat st;
 
@@ -102,14 +104,28 @@ backed_bytes(const struct disk *d, uint64_t *bytes)
 	return ERR_OK;
 }
 
+/*
+ * What is for truncating alone. Beside a reader that pins every page, each transaction
+ * needs new ones, and to note what it frees takes the more the larger the journal is.
+ */
+static uint64_t
+spare_bytes(uint64_t end_bytes)
+{
+	uint64_t part = end_bytes / DISK_SPARE_PART;
+
+	return part > DISK_STEP_BYTES ? part : DISK_STEP_BYTES;
+}
+
 int
 disk_taken_bytes(const struct disk *d, uint64_t *bytes)
 {
-	uint64_t backed = 0;
-	int rc = backed_bytes(d, &backed);
+	uint64_t backed = 0, spare;
+	int rc = disk_backed_bytes(d, &backed);
 
+	/* The same part of what is in front of it. */
+	spare = spare_bytes(backed - backed / (DISK_SPARE_PART + 1));
 	if (rc == ERR_OK)
-		*bytes = backed > DISK_STEP_BYTES ? backed - DISK_STEP_BYTES : 0;
+		*bytes = backed > spare ? backed - spare : 0;
 	return rc;
 }
 
@@ -249,13 +265,106 @@ disk_take(struct disk *d, uint64_t end_bytes)
 	uint64_t from = 0, to;
 	int rc;
 
-	to = (end_bytes + 2 * DISK_STEP_BYTES - 1) / DISK_STEP_BYTES * DISK_STEP_BYTES;
-	rc = backed_bytes(d, &from);
+	to = end_bytes + spare_bytes(end_bytes);
+	to = (to + DISK_STEP_BYTES - 1) / DISK_STEP_BYTES * DISK_STEP_BYTES;
+	rc = disk_backed_bytes(d, &from);
 	if (rc != ERR_OK)
 		return rc;
 	if (d->is_plain)
 		return take_plain(d, to);
 	return from >= to ? ERR_OK : take_blocks(d, from, to);
+}
+
+/* ---- a new data.mdb ---- */
+
+static bool
+is_data_there(const struct disk *d)
+{
+	struct stat st;
+
+	return fstatat(d->dir_fd, "data.mdb", &st, 0) == 0 && st.st_size > 0;
+}
+
+/* It may have got its name, or have been removed, while we waited for its lock. */
+static bool
+is_still_new(const struct disk *d, int fd)
+{
+	struct stat ours, there;
+
+	return fstat(fd, &ours) == 0 && fstatat(d->dir_fd, DISK_NEW, &there, 0) == 0 &&
+	       ours.st_dev == there.st_dev && ours.st_ino == there.st_ino;
+}
+
+static int
+lock_new(const struct disk *d, int *fd)
+{
+	*fd = openat(d->dir_fd, DISK_NEW, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+	if (*fd < 0)
+		return report(DISK_NEW);
+	if (flock(*fd, LOCK_EX) == 0)
+		return ERR_OK;
+	(void)report(DISK_NEW ": flock");
+	(void)close(*fd); /* nothing was written to it */
+	return ERR_IO;
+}
+
+int
+disk_new_begin(const struct disk *d, int *fd)
+{
+	int new_fd = -1, rc;
+
+	rc = lock_new(d, &new_fd);
+	while (rc == ERR_OK && !is_data_there(d) && !is_still_new(d, new_fd)) {
+		(void)close(new_fd);
+		rc = lock_new(d, &new_fd);
+	}
+	if (rc != ERR_OK)
+		return rc;
+	if (is_data_there(d)) {
+		/* Whoever waits for this one finds data.mdb too. */
+		if (is_still_new(d, new_fd))
+			(void)unlinkat(d->dir_fd, DISK_NEW, 0); /* only empty */
+		(void)close(new_fd);
+		*fd = -1;
+		return ERR_OK;
+	}
+	/* A power cut may have left something under this name. */
+	if (ftruncate(new_fd, 0) != 0) {
+		rc = report(DISK_NEW);
+		(void)close(new_fd);
+		return rc;
+	}
+	*fd = new_fd;
+	return ERR_OK;
+}
+
+int
+disk_new_end(const struct disk *d, int fd, bool is_good)
+{
+	int rc = ERR_OK;
+
+	if (is_good && renameat(d->dir_fd, DISK_NEW, d->dir_fd, "data.mdb") != 0)
+		rc = report(DISK_NEW);
+	else if (is_good)
+		rc = disk_sync_directory(d);
+	(void)close(fd); /* flushed by who wrote it, or of no use */
+	return rc;
+}
+
+int
+disk_write_again(const struct disk *d, size_t size)
+{
+	void *data = malloc(size);
+	int rc = ERR_OK;
+
+	if (data == NULL)
+		return ERR_NOMEM;
+	errno = EIO; /* where it is only shorter */
+	if (pread(d->fd, data, size, 0) != (ssize_t)size ||
+	    pwrite(d->fd, data, size, 0) != (ssize_t)size || fdatasync(d->fd) != 0)
+		rc = report("data.mdb");
+	free(data);
+	return rc;
 }
 
 int

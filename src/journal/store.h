@@ -32,6 +32,7 @@ struct store_options {
 	const char *directory;
 	bool read_only;
 	bool must_exist;    /* as with read_only: nothing is made */
+	bool deletes;       /* batches: so it has to be looked at closely */
 	uint64_t map_bytes; /* not used with read_only, as are the rest */
 	uint64_t
 	    reserve_bytes; /* the map reaches at least this far beyond the last page */
@@ -57,6 +58,12 @@ int store_create(struct store *s);
 
 /* A new file's name does not survive a power cut before its directory is synced. */
 int store_sync_directory(struct store *s);
+
+/* Look at all of it again, as closely as for deleting. Errors: as store_open(). */
+int store_check(struct store *s);
+
+/* Write a consistent copy, without what is free, to a new file. Errors: ERR_FULL, ERR_IO. */
+int store_copy(struct store *s, int fd);
 
 /* ---- transactions ---- */
 
@@ -125,10 +132,13 @@ int store_db_size(
 int store_free_pages(struct store *s, bool soon, uint64_t enough, uint64_t *pages);
 
 /*
- * Take blocks for the file up to end_bytes and 1 MiB more. *reach_bytes: out, how far
- * the file can grow now, that 1 MiB left out. Errors: ERR_FULL (*reach_bytes is set).
+ * Take blocks for the file up to end_bytes and a spare part more (disk.h). *reach_bytes:
+ * out, how far the file can grow now, the spare part left out. Errors: ERR_FULL (*reach_bytes is set).
  */
 int store_take(struct store *s, uint64_t end_bytes, uint64_t *reach_bytes);
+
+/* How far the file has blocks, the spare part among them. */
+int store_backed(struct store *s, uint64_t *bytes);
 
 /* Free space on the disk that store_take() could have. */
 int store_disk_free(struct store *s, uint64_t *bytes);
