@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Dead letters: put away, appended again, discarded.
+ * Burying: a record goes into dead. What takes it out again is in journal_letters.c.
+ *
+ * Failure modes: dead_max_bytes is used up, also by batches that were found damaged: the
+ * letter is refused, and whoever wanted to bury it keeps the record in the log.
  */
 #include "journal_private.h"
 
@@ -27,7 +30,7 @@ check_dead(struct journal *j, const struct burial *b, bool *is_there)
 {
 	struct store_pages pages = {0};
 	struct bytes value;
-	uint64_t entries, used = 0, wanted, reach;
+	uint64_t entries, used = 0, damaged = 0, wanted, reach;
 	int rc;
 
 	rc = store_begin_read(j->store);
@@ -39,11 +42,13 @@ check_dead(struct journal *j, const struct burial *b, bool *is_there)
 		rc = store_pages(j->store, &pages);
 	if (rc == ERR_OK)
 		rc = store_db_size(j->store, STORE_DEAD, &entries, &used);
+	if (rc == ERR_OK)
+		rc = store_db_size(j->store, STORE_DAMAGED, &entries, &damaged);
 	store_end(j->store);
 	if (rc != ERR_OK || *is_there)
 		return rc;
 	wanted = b->value.size / pages.page_bytes + 2;
-	if ((used + wanted) * pages.page_bytes > j->dead_max_bytes)
+	if ((used + damaged + wanted) * pages.page_bytes > j->dead_max_bytes)
 		return ERR_FULL;
 	return store_take(j->store,
 	    (pages.end + wanted + JOURNAL_EXTRA_PAGES) * pages.page_bytes, &reach);
@@ -72,18 +77,4 @@ journal_bury(struct journal *j, uint64_t seq, const char *route,
 		rc = journal_write(j, put_dead, &b);
 	buffer_fini(&value);
 	return rc;
-}
-
-int
-journal_requeue(struct journal *j, uint64_t seq, const char *route, uint64_t *new_seq)
-{
-	(void)j, (void)seq, (void)route, (void)new_seq;
-	return ERR_INVALID; /* STUB: O */
-}
-
-int
-journal_discard(struct journal *j, uint64_t seq, const char *route)
-{
-	(void)j, (void)seq, (void)route;
-	return ERR_INVALID; /* STUB: O */
 }
