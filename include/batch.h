@@ -73,6 +73,12 @@ int batch_encode(struct batch_coder *c, enum batch_codec codec, struct bytes bod
 void batch_seal(const struct batch_header *h, struct buffer *out);
 
 /*
+ * How many bytes does the batch take that begins here? By what it says itself, which
+ * nothing has proved: for one that was found by chance. Errors: ERR_CORRUPT.
+ */
+int batch_measure(struct bytes data, uint64_t *base_seq, size_t *bytes);
+
+/*
  * Check a stored batch and give its body, decoded.
  *
  * Ownership: data is borrowed for the call; body's old content is replaced.

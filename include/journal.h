@@ -10,14 +10,22 @@
  *   gaps  u64 first sequence, big-endian -> 24 bytes, little-endian:
  *         u64 count, u64 time (ms since the epoch), u32 reason (enum
  *         journal_gap_reason), u32 zero. "Removed without Kafka's confirmation".
+ *         Neighbours of one reason are one marker, with the time of the last. Of more
+ *         than JOURNAL_GAPS_MAX the one with the lowest sequences is forgotten, which
+ *         is logged; none is ever made to cover what was not removed. "removed" in
+ *         meta goes on counting what it stood for.
  *         (Big-endian keys, because MDB_INTEGERKEY compares only the lower half of a
  *         u64 where size_t has 32 bits.)
- *   orders   u64 number, big-endian -> an order (below), see journal_order_give()
+ *   orders   u64 number, big-endian -> 56 bytes, little-endian: u32 kind (enum
+ *         journal_order_kind), u32 state (enum journal_order_state), u64 seq, u64
+ *         until_seq, u64 bytes, u64 count, u64 time (ms since the epoch), i32 error
+ *         (ERR_*), u32 zero; see struct journal_order
  *   damaged  u64 base sequence, big-endian -> a batch that could not be read, as found
  *   meta  name -> value, numbers little-endian:
  *         "format"        u32, 1
  *         "uuid"          16 bytes: identity of this journal, RFC 9562 version 4
  *         "parent"        16 bytes: the journal this one was copied from, if any
+ *         "unused"        u64, in a backup that nobody has worked with yet
  *         "gateway"       the gateway id
  *         "machine"       machine-id(5), or empty where there is none
  *         "next"          u64, the sequence number that the next record will get
@@ -26,6 +34,12 @@
  *         "asked/ROUTE"   what ROUTE asks for, a text
  *         "passed/ROUTE"  u64 sequence number, a text: up to there ROUTE has had what
  *                         that text asked for
+ *         "sent/ROUTE"    u64, up to there ROUTE may have handed records to Kafka; not
+ *                         there where that is not noted
+ *         "removed"       u64 for each number of enum journal_gap_reason, from 0 on: how
+ *                         many records gap markers stand for, forgotten ones included;
+ *                         not there: as many as the markers that are there tell
+ *         "next_order"    u64, the number that the next order will get
  *         "subscriptions" u32 next identifier, then for each: u32 identifier,
  *                         u16 length, the filter
  *
@@ -47,10 +61,17 @@
  * max_bytes, four times the largest record). An append is refused once the pages in
  * use (last page less those that can be used again) would pass max_bytes plus what
  * dead letters take; the file grows only into blocks that fallocate(2) has taken, 1
- * MiB beyond the end always among them. So truncating works on a full journal and a
+ * MiB (or a 64th of the file) beyond the end always among them. So truncating works on a full journal and a
  * full disk; if LMDB still answers MDB_MAP_FULL the batch is made smaller, then the
  * map grows by 1 MiB, which other processes adopt. Free pages that do not lie together
  * may let the file grow past max_bytes, but not past the map.
+ *
+ * Damage. LMDB believes its pages. So each time that the file is opened, before LMDB
+ * follows one, its structure is checked: meta pages, each tree page, the free list; by
+ * who deletes, the first page of each batch, too. What is not whole is refused and left
+ * as it is (journal_salvage()). A batch is believed by its checksum; one that is wrong is
+ * reported by journal_read() and set aside by journal_quarantine(). The numbers in meta
+ * have no checksum of their own.
  *
  * Threads: none. One process may hold a journal open once only (LMDB's rule).
  */
@@ -67,19 +88,29 @@
 
 #define JOURNAL_FORMAT 1
 
+/*
+ * The name under which the position is kept of whoever buries what no route matches; no
+ * route can have it.
+ */
+#define JOURNAL_UNROUTED "(unrouted)"
+
 struct journal;
 
 enum journal_role {
 	JOURNAL_INGEST, /* appends; holds ingest.lock; makes a journal that is not there */
 	JOURNAL_FORWARD, /* acknowledges, buries, truncates; holds forward.lock; likewise */
-	JOURNAL_LOOK, /* reads only; any number, beside the others */
+	JOURNAL_LOOK,  /* reads only; any number, beside the others */
 	JOURNAL_ORDER, /* leaves orders, and reads; any number, beside the others */
 };
 
 struct journal_options {
-	const char *directory;  /* must exist */
-	const char *gateway_id; /* not used by JOURNAL_LOOK and JOURNAL_ORDER */
-	uint64_t max_bytes;     /* nor are this and the rest */
+	const char *directory; /* must exist */
+	/*
+	 * Not used by JOURNAL_LOOK and JOURNAL_ORDER. NULL with JOURNAL_FORWARD: one that
+	 * is there, whosever it is, as large as it was; the sizes below do not count.
+	 */
+	const char *gateway_id;
+	uint64_t max_bytes; /* not used either, nor is the rest */
 	uint64_t dead_max_bytes;
 	enum batch_codec codec;
 	bool preallocate;     /* take all of the room on disk now */
@@ -100,6 +131,12 @@ int journal_open(struct journal **out, enum journal_role role,
     const struct journal_options *options);
 
 void journal_close(struct journal *j);
+
+/*
+ * Is there a process with this role, JOURNAL_INGEST or JOURNAL_FORWARD? Not when the
+ * directory cannot be looked into either: opening it tells why.
+ */
+bool journal_is_held(const char *directory, enum journal_role role);
 
 /* What stays the same while it is open. */
 struct journal_identity {
@@ -136,6 +173,15 @@ void journal_uuid_text(const uint8_t uuid[16], char text[37]);
  */
 int journal_stage(struct journal *j, const struct record *r);
 
+/*
+ * Take a gap marker "dropped: newest" into the commit in the place of count messages. A
+ * commit of markers alone also works on a full journal and, mostly, on a full disk: it
+ * has the room that is reserved for truncating.
+ *
+ * Errors:    ERR_NOMEM, not staged.
+ */
+int journal_stage_dropped(struct journal *j, size_t count);
+
 /* Records (and gap markers) staged, and their encoded bytes. */
 size_t journal_staged_count(const struct journal *j);
 size_t journal_staged_bytes(const struct journal *j);
@@ -153,10 +199,19 @@ int journal_commit(struct journal *j);
 void journal_unstage(struct journal *j);
 
 /*
+ * Can the journal be written? Writes something that changes nothing, and flushes it.
+ * Errors:    ERR_FULL (it or the disk), ERR_IO, ERR_CORRUPT.
+ */
+int journal_probe(struct journal *j);
+
+/*
  * How many bytes may still be appended, by the rule above and the disk's own free
  * space. 0: full. Reads the environment; not for every message.
  */
 int journal_room(struct journal *j, uint64_t *bytes);
+
+/* Is it the disk that has no more room for it, rather than max_bytes? */
+bool journal_is_short_of_disk(struct journal *j);
 
 /*
  * The subscriptions that the broker was asked for. An identifier stands for one
@@ -212,6 +267,11 @@ enum journal_gap_reason {
 	JOURNAL_GAP_OPERATOR = 5,
 };
 
+#define JOURNAL_GAP_REASONS 6 /* one more than the last */
+
+/* Markers that are kept; see above. */
+#define JOURNAL_GAPS_MAX 10000
+
 const char *journal_gap_reason_str(enum journal_gap_reason reason);
 
 struct journal_gap {
@@ -223,6 +283,9 @@ struct journal_gap {
 
 /* The first gap that begins at from_seq or behind. Errors: ERR_NOTFOUND, ERR_IO. */
 int journal_gap_read(struct journal *j, uint64_t from_seq, struct journal_gap *gap);
+
+/* The gap that seq is in. Errors: ERR_NOTFOUND, ERR_CORRUPT, ERR_IO. */
+int journal_gap_at(struct journal *j, uint64_t seq, struct journal_gap *gap);
 
 /* A dead letter, copied out. value is for dead_letter_decode(). */
 struct journal_dead {
@@ -256,7 +319,9 @@ struct journal_stat {
 	uint64_t oldest_ms; /* arrival of the oldest batch kept; 0 when none is */
 	uint64_t dead_count;
 	uint64_t dead_bytes;
-	uint64_t gap_count; /* markers, not records */
+	uint64_t gap_count;                    /* markers, not records */
+	uint64_t damaged_count;                /* batches set aside */
+	uint64_t removed[JOURNAL_GAP_REASONS]; /* records, since the journal was made */
 	uint64_t batches;
 	struct journal_route_stat *routes;
 	size_t route_count;
@@ -319,16 +384,22 @@ int journal_bury(struct journal *j, uint64_t seq, const char *route,
 
 /*
  * Append a dead letter again under a new sequence, in the transaction that deletes it:
- * bound to its route (record.h), or to none where no route matched it before.
+ * bound to its route (record.h). One of JOURNAL_UNROUTED is bound as it was before, to
+ * nothing mostly. One that was requeued before keeps the sequence that it had first, and
+ * a gap marker "operator" is left for the one that it has now.
  *
  * new_seq:   out.
- * Errors:    ERR_NOTFOUND (no such letter), ERR_FULL (no room in the log), ERR_CORRUPT,
- *            ERR_IO: nothing changed.
+ * Errors:    ERR_NOTFOUND (no such letter), ERR_AWAY (the position of its route is not
+ *            past it: whoever delivers may come by it again, wait), ERR_FULL (no room in
+ *            the log), ERR_CORRUPT, ERR_IO: nothing changed.
  */
 int journal_requeue(
     struct journal *j, uint64_t seq, const char *route, uint64_t *new_seq);
 
-/* Delete a dead letter; a gap marker "operator" is left. Errors: as above. */
+/*
+ * Delete a dead letter. A gap marker "operator" is left, also for the sequence that a
+ * requeued one had first. Errors: as above; a damaged one is deleted, too.
+ */
 int journal_discard(struct journal *j, uint64_t seq, const char *route);
 
 /* Sequences first_seq up to but not end_seq. */
@@ -356,13 +427,24 @@ int journal_drop_oldest(struct journal *j, const struct journal_range keep[],
     size_t keep_count, uint64_t bytes, struct journal_dropped *dropped);
 
 /*
- * Move the batch at base_seq, which journal_read() cannot read, out of the way: into
- * "damaged", as it is, with a gap marker for what it held. It counts towards
- * dead_max_bytes. What can be read stays where it is: ERR_INVALID.
+ * Note that a route, by its place in journal_routes_set(), may send up to seq; on disk
+ * when this returns 0. So after a crash it is known what may have arrived.
  *
- * Errors:    ERR_FULL (dead_max_bytes, or the disk), ERR_IO.
+ * seq of get: out, 0 where it is not known.
  */
-int journal_quarantine(struct journal *j, const struct journal_range *range);
+int journal_sent_put(struct journal *j, size_t route, uint64_t seq);
+int journal_sent_get(struct journal *j, size_t route, uint64_t *seq);
+
+/*
+ * Move the batch at range->first_seq, which journal_read() cannot read or whose records
+ * do not decode, out of the way: into "damaged", as it is, with a gap marker for what
+ * cannot be read of it. It counts towards dead_max_bytes. What can be read stays.
+ *
+ * range:     in, and out: what is a gap now.
+ * Errors:    ERR_INVALID (it can be read), ERR_VERSION (of a later version, not
+ *            damaged), ERR_FULL (dead_max_bytes, or the disk), ERR_IO.
+ */
+int journal_quarantine(struct journal *j, struct journal_range *range);
 
 /*
  * The position in Kafka is ahead of this journal, or does not fit it: an image was
@@ -373,7 +455,7 @@ int journal_renew_identity(struct journal *j);
 /* ---- orders: what tidegate-admin and ingest ask of forward ---- */
 
 enum journal_order_kind {
-	JOURNAL_ORDER_SKIP = 1, /* seq goes to dead for every route that owes it */
+	JOURNAL_ORDER_SKIP = 1,    /* seq goes to dead for every route that owes it */
 	JOURNAL_ORDER_REQUEUE = 2, /* dead letters of seq, or all (seq 0) */
 	JOURNAL_ORDER_DISCARD = 3, /* likewise */
 	JOURNAL_ORDER_DROP_OLDEST = 4, /* until so many bytes are free */
@@ -386,24 +468,56 @@ enum journal_order_state {
 };
 
 struct journal_order {
-	uint64_t number; /* rising; given by journal_order_give() */
+	uint64_t number; /* rising, never used again; given by journal_order_give() */
 	enum journal_order_kind kind;
 	uint64_t seq;
+	uint64_t until_seq; /* of all letters those before it; likewise */
 	uint64_t bytes;
 	enum journal_order_state state;
-	uint64_t count;  /* what was done: records or letters */
-	int32_t err;     /* ERR_*, why it failed */
+	uint64_t count; /* what was done: records or letters */
+	int32_t err;    /* ERR_*, why it failed */
 	uint64_t at_ms; /* real time when it was given, then when it ended */
 };
 
-/* Leave an order. JOURNAL_ORDER, JOURNAL_INGEST, JOURNAL_FORWARD. */
+/*
+ * Leave an order: kind, seq and bytes say which. JOURNAL_ORDER, JOURNAL_INGEST,
+ * JOURNAL_FORWARD.
+ *
+ * o:         out, the whole of it.
+ */
 int journal_order_give(struct journal *j, struct journal_order *o);
 
-/* The first one with a number behind after. Errors: ERR_NOTFOUND, ERR_CORRUPT, ERR_IO. */
+/*
+ * The first one with a number behind after.
+ *
+ * Errors:    ERR_NOTFOUND, ERR_CORRUPT (o->number tells which, so that it can be
+ *            forgotten; 0: the database itself), ERR_IO.
+ */
 int journal_order_next(struct journal *j, uint64_t after, struct journal_order *o);
 
-/* It ended: write state, count and err. Forward alone, or who has forward.lock. */
+/*
+ * It ended: write state, count, err and at_ms. Forward alone, or who has forward.lock.
+ * No failure when it was forgotten meanwhile.
+ */
 int journal_order_end(struct journal *j, const struct journal_order *o);
+
+/*
+ * Do a part of what a REQUEUE or DISCARD asks for: a bounded number of letters, in one
+ * transaction, which also notes the count in the order, if it has been given (has a
+ * number). Letters of which journal_requeue() says ERR_AWAY are passed by, as damaged
+ * ones are; and without a word, where all are to be discarded by an order that was given,
+ * those put away after that.
+ *
+ * o:         in and out: count is raised by what was done. err: of a letter that was
+ *            passed by.
+ * at:        the letter looked at last; zero-initialised at first and to begin anew;
+ *            release with journal_dead_fini().
+ * more:      out, true: call again.
+ * Errors:    ERR_FULL (no room in the log for the next one), ERR_NOMEM, ERR_IO: nothing
+ *            changed by this call.
+ */
+int journal_order_letters(
+    struct journal *j, struct journal_order *o, struct journal_dead *at, bool *more);
 
 /* Delete it, ended or not. No failure when it is not there. */
 int journal_order_forget(struct journal *j, uint64_t number);
@@ -446,7 +560,8 @@ struct journal_salvaged {
 	uint64_t records;
 	uint64_t batches;
 	uint64_t dead;
-	uint64_t lost_ranges; /* gaps that are now in the new journal for want of them */
+	uint64_t
+	    lost_ranges; /* gaps that are now in the new journal for want of them */
 	uint64_t lost_records;
 	bool has_tree; /* LMDB's own structure could be followed, at least in part */
 };

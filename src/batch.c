@@ -233,3 +233,23 @@ batch_decode(struct batch_coder *c, struct bytes data, uint64_t base_seq,
 		*h = found;
 	return err;
 }
+
+int
+batch_measure(struct bytes data, uint64_t *base_seq, size_t *bytes)
+{
+	const uint8_t *p = data.data;
+	size_t size;
+
+	if (data.size < BATCH_HEADER_BYTES || p[AT_VERSION] != BATCH_VERSION ||
+	    p[AT_CODEC] > BATCH_CODEC_ZSTD || get(p + AT_COUNT, 4) == 0)
+		return ERR_CORRUPT;
+	size = (size_t)get(p + AT_BODY_BYTES, 4);
+	if (p[AT_CODEC] == BATCH_CODEC_ZSTD)
+		size = ZSTD_findFrameCompressedSize(
+		    p + BATCH_HEADER_BYTES, data.size - BATCH_HEADER_BYTES);
+	if (ZSTD_isError(size) || size > data.size - BATCH_HEADER_BYTES)
+		return ERR_CORRUPT;
+	*base_seq = get(p + AT_BASE_SEQ, 8);
+	*bytes = BATCH_HEADER_BYTES + size;
+	return 0;
+}

@@ -31,7 +31,7 @@
 #define LEAST_ROOM_BYTES ((uint64_t)2 << 20)
 
 struct journal_files {
-	bool is_there; /* data.mdb, with something in it */
+	bool is_there; /* data.mdb */
 	uint64_t taken_bytes;
 };
 
@@ -95,7 +95,7 @@ look_at_files(const char *directory)
 
 	if (n < 0 || (size_t)n >= sizeof(path) || stat(path, &st) != 0)
 		return files;
-	files.is_there = st.st_size > 0;
+	files.is_there = true;
 	files.taken_bytes = (uint64_t)st.st_blocks * 512;
 	return files;
 }

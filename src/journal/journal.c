@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Opening and keeping the journal: the role's lock, the environment, identity.
+ * Opening and keeping the journal: the role's lock, and the environment.
  *
  * Invariant: a role's lock is held from before the environment is opened until after
  * it is closed, so at most one process appends and one drains. Ours are files of our
@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "guard.h"
 #include "now.h"
 
 #define MIN_RESERVE_BYTES ((uint64_t)1 << 20)
@@ -91,6 +92,24 @@ take_lock(struct journal *j, enum journal_role role, int64_t wait_ms)
 	return rc;
 }
 
+bool
+journal_is_held(const char *directory, enum journal_role role)
+{
+	char path[4096];
+	int n = snprintf(path, sizeof(path), "%s/%s", directory, lock_names[role]);
+	bool is_held = false;
+	int fd;
+
+	if (n < 0 || (size_t)n >= sizeof(path))
+		return false;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	is_held = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+	(void)close(fd); /* lets it go, if it was got */
+	return is_held;
+}
+
 /* ---- opening ---- */
 
 /* Room for truncating, however full the journal is. */
@@ -109,6 +128,7 @@ open_store(struct journal *j, bool preallocate, bool must_exist)
 	    .directory = j->directory,
 	    .read_only = j->role == JOURNAL_LOOK,
 	    .must_exist = must_exist,
+	    .deletes = j->role == JOURNAL_FORWARD,
 	    .reserve_bytes = reserve_bytes(j->max_bytes),
 	    .preallocate = preallocate,
 	};
@@ -149,17 +169,38 @@ make_if_new(struct journal *j, const char *gateway_id)
 		rc = journal_write(j, create_all, NULL);
 		return rc == ERR_FULL ? ERR_OK : rc;
 	}
-	if (j->role == JOURNAL_LOOK || j->role == JOURNAL_ORDER) {
+	if (j->role == JOURNAL_LOOK || j->role == JOURNAL_ORDER || gateway_id == NULL) {
 		log_error(LOG_JOURNAL, "%s: there is no journal", j->directory);
 		return ERR_NOTFOUND;
 	}
-	if (gateway_id == NULL || strlen(gateway_id) >= sizeof(id))
+	if (strlen(gateway_id) >= sizeof(id))
 		return ERR_INVALID;
 	(void)snprintf(id, sizeof(id), "%s", gateway_id);
 	rc = journal_write(j, create_all, id);
 	if (rc == ERR_OK)
 		rc = store_sync_directory(j->store);
+	if (rc == ERR_OK)
+		log_info(LOG_JOURNAL, "%s: there was no journal: a new one is made",
+		    j->directory);
 	return rc;
+}
+
+/* Of the batch that begins there the last number, where the batch can be believed. */
+static int
+last_of(struct journal *j, struct bytes value, uint64_t *last)
+{
+	struct buffer body = {0};
+	struct batch_header h;
+	int rc = guard_copy(&j->raw, value);
+
+	if (rc == ERR_OK)
+		rc = batch_decode(j->coder,
+		    (struct bytes){.data = j->raw.data, .size = j->raw.size}, *last, &h,
+		    &body);
+	buffer_fini(&body);
+	if (rc == ERR_OK && h.count <= UINT64_MAX - *last)
+		*last += h.count - 1;
+	return rc == ERR_NOMEM ? rc : ERR_OK;
 }
 
 /* The next number must be behind everything kept, or numbers would be used again. */
@@ -182,6 +223,8 @@ check_next(struct journal *j)
 		return ERR_OK;
 	if (rc == ERR_OK)
 		rc = journal_key_seq(key, &last);
+	if (rc == ERR_OK)
+		rc = last_of(j, value, &last);
 	if (rc == ERR_OK && last < next)
 		return ERR_OK;
 	log_error(LOG_JOURNAL,
@@ -204,36 +247,6 @@ load_all(struct journal *j, uint64_t *max_bytes)
 		rc = journal_meta_get_u64(j, "max_bytes", max_bytes);
 	store_end(j->store);
 	return rc == ERR_NOTFOUND ? ERR_OK : rc; /* not yet told */
-}
-
-int
-journal_identity_check(
-    const struct journal *j, const char *gateway_id, struct buffer *why)
-{
-	const struct journal_identity *id = &j->identity;
-	char machine[33];
-	int rc;
-
-	if (strcmp(id->gateway_id, gateway_id) != 0) {
-		rc = buffer_printf(why,
-		    "belongs to gateway \"%s\", the configuration says \"%s\". If "
-		    "the journal was moved here or the gateway renamed: "
-		    "\"tidegate-admin adopt\"; "
-		    "if it is a copy: \"tidegate-admin new-identity\"",
-		    id->gateway_id, gateway_id);
-		return rc != ERR_OK ? rc : ERR_IDENTITY;
-	}
-	journal_machine_id(machine);
-	if (id->machine_id[0] != '\0' && machine[0] != '\0' &&
-	    strcmp(id->machine_id, machine) != 0) {
-		rc = buffer_append_str(why,
-		    "was made on another machine. If it was moved here: "
-		    "\"tidegate-admin adopt\"; if this machine is a clone of the "
-		    "other: "
-		    "\"tidegate-admin new-identity\"");
-		return rc != ERR_OK ? rc : ERR_IDENTITY;
-	}
-	return ERR_OK;
 }
 
 static int
@@ -285,11 +298,14 @@ settle(struct journal *j, const struct journal_options *o)
 		rc = load_all(j, &max_bytes);
 	if (rc != ERR_OK)
 		return rc;
-	if (j->role == JOURNAL_LOOK || j->role == JOURNAL_ORDER) {
+	if (j->role == JOURNAL_LOOK || j->role == JOURNAL_ORDER ||
+	    o->gateway_id == NULL) {
 		j->max_bytes = max_bytes;
 		return ERR_OK;
 	}
 	rc = check_identity(j, o->gateway_id);
+	if (rc == ERR_OK)
+		rc = journal_begin_to_use(j);
 	if (rc != ERR_OK || max_bytes == j->max_bytes)
 		return rc;
 	rc = journal_write(j, put_max_bytes, NULL);
@@ -308,14 +324,15 @@ journal_open(
 	if (rc != ERR_OK)
 		goto fail;
 	if (role == JOURNAL_INGEST || role == JOURNAL_FORWARD) {
-		j->max_bytes = o->max_bytes;
-		j->dead_max_bytes = o->dead_max_bytes;
+		j->max_bytes = o->gateway_id != NULL ? o->max_bytes : 0;
+		j->dead_max_bytes = o->gateway_id != NULL ? o->dead_max_bytes : 0;
 		j->codec = o->codec;
 		rc = take_lock(j, role, o->lock_wait_ms);
 		if (rc != ERR_OK)
 			goto fail;
 	}
-	rc = open_store(j, o->preallocate, role == JOURNAL_ORDER);
+	rc = open_store(
+	    j, o->preallocate, role == JOURNAL_ORDER || o->gateway_id == NULL);
 	if (rc == ERR_OK)
 		rc = settle(j, o);
 	if (rc != ERR_OK)
@@ -383,89 +400,52 @@ journal_readers_check(struct journal *j)
 	return store_check_readers(j->store);
 }
 
-struct change {
-	const char *gateway_id; /* NULL: as it is */
-	bool is_copy;
-};
-
-static int
-change_identity(struct journal *j, void *context)
-{
-	const struct change *change = context;
-	const char *gateway_id = change->gateway_id;
-	uint8_t uuid[16];
-	char machine[33];
-	int rc = ERR_OK;
-
-	if (gateway_id != NULL)
-		rc = journal_meta_put(j, "gateway", gateway_id, strlen(gateway_id));
-	journal_machine_id(machine);
-	if (rc == ERR_OK)
-		rc = journal_meta_put(j, "machine", machine, strlen(machine));
-	if (rc != ERR_OK || !change->is_copy)
-		return rc;
-	rc = journal_uuid_make(uuid);
-	if (rc == ERR_OK)
-		rc = journal_meta_put(j, "parent", j->identity.uuid, 16);
-	if (rc == ERR_OK)
-		rc = journal_meta_put(j, "uuid", uuid, sizeof(uuid));
-	return rc;
-}
-
 int
-journal_renew_identity(struct journal *j)
-{
-	struct change what = {.is_copy = true};
-	int rc = journal_write(j, change_identity, &what);
-
-	if (rc == ERR_OK)
-		rc = store_begin_read(j->store);
-	if (rc != ERR_OK)
-		return rc;
-	rc = journal_meta_load(j);
-	store_end(j->store);
-	return rc;
-}
-
-/* Asks for no more map than there is, so that it works whatever max_bytes was. */
-static int
-change(const char *directory, struct change what)
+journal_lock_alone(struct journal **out, const char *directory)
 {
 	struct journal *j = NULL;
-	uint64_t max_bytes;
-	int rc;
+	int rc = allocate(&j, JOURNAL_FORWARD, directory);
 
-	if (what.gateway_id != NULL &&
-	    strlen(what.gateway_id) >= sizeof(j->identity.gateway_id))
-		return ERR_INVALID;
-	rc = allocate(&j, JOURNAL_FORWARD, directory);
+	*out = NULL;
 	if (rc == ERR_OK)
 		rc = take_lock(j, JOURNAL_INGEST, 0);
 	if (rc == ERR_OK)
 		rc = take_lock(j, JOURNAL_FORWARD, 0);
 	if (rc == ERR_OK)
-		rc = open_store(j, false, true);
-	if (rc == ERR_OK && !store_is_made(j->store)) {
-		log_error(LOG_JOURNAL, "%s: there is no journal", directory);
-		rc = ERR_NOTFOUND;
-	}
-	if (rc == ERR_OK)
-		rc = load_all(j, &max_bytes);
-	if (rc == ERR_OK)
-		rc = journal_write(j, change_identity, &what);
-	journal_close(j);
+		*out = j;
+	else
+		journal_close(j);
 	return rc;
 }
 
 int
-journal_adopt(const char *directory, const char *gateway_id)
+journal_open_bare(struct journal *j, uint64_t map_bytes)
 {
-	return change(directory, (struct change){.gateway_id = gateway_id});
+	int rc;
+
+	j->max_bytes = map_bytes;
+	rc = open_store(j, false, map_bytes == 0);
+	if (rc == ERR_OK && map_bytes == 0 && !store_is_made(j->store)) {
+		log_error(LOG_JOURNAL, "%s: there is no journal", j->directory);
+		rc = ERR_NOTFOUND;
+	}
+	return rc;
 }
 
 int
-journal_new_identity(const char *directory, const char *gateway_id)
+journal_open_alone(struct journal **out, const char *directory)
 {
-	return change(
-	    directory, (struct change){.gateway_id = gateway_id, .is_copy = true});
+	struct journal *j = NULL;
+	int rc = journal_lock_alone(&j, directory);
+
+	*out = NULL;
+	if (rc == ERR_OK)
+		rc = journal_open_bare(j, 0);
+	if (rc == ERR_OK)
+		rc = load_all(j, &j->max_bytes);
+	if (rc == ERR_OK)
+		*out = j;
+	else
+		journal_close(j);
+	return rc;
 }

@@ -7,8 +7,9 @@
  * appends; a commit that fails has used no number.
  *
  * Failure modes: no room (by the gate, the map or the disk) is ERR_FULL, and nothing
- * is written. The gate looks before the write transaction; what the other process does
- * in between is small against the reserve, and seen by the next look.
+ * is written; a commit of gap markers alone has truncation's reserve. The gate looks
+ * before the write transaction; what the other process does in between is small against
+ * the reserve, and seen by the next look.
  */
 #include "journal_private.h"
 
@@ -66,7 +67,7 @@ close_batch(struct journal *j)
 }
 
 static int
-stage_gap(struct journal *j)
+stage_gap(struct journal *j, enum journal_gap_reason reason, size_t count)
 {
 	struct staged *item;
 	int rc;
@@ -74,18 +75,21 @@ stage_gap(struct journal *j)
 	rc = close_batch(j);
 	if (rc != ERR_OK)
 		return rc;
-	if (j->item_count > 0 && j->items[j->item_count - 1].is_gap) {
-		j->items[j->item_count - 1].gap_count++;
+	if (j->item_count > 0 && j->items[j->item_count - 1].is_gap &&
+	    j->items[j->item_count - 1].gap_reason == reason) {
+		j->items[j->item_count - 1].gap_count += count;
+		j->staged_count += count;
 		return ERR_OK;
 	}
 	rc = next_item(j, &item);
 	if (rc != ERR_OK)
 		return rc;
 	item->is_gap = true;
-	item->gap_reason = JOURNAL_GAP_TOO_LARGE;
-	item->gap_count = 1;
+	item->gap_reason = reason;
+	item->gap_count = count;
 	item->gap_at_ms = (uint64_t)now_real_ms();
 	j->item_count++;
+	j->staged_count += count;
 	return ERR_OK;
 }
 
@@ -108,11 +112,10 @@ gather(struct journal *j, const struct record *r, size_t limit)
 static int
 stage_too_large(struct journal *j, const struct record *r)
 {
-	int rc = stage_gap(j);
+	int rc = stage_gap(j, JOURNAL_GAP_TOO_LARGE, 1);
 
 	if (rc != ERR_OK)
 		return rc;
-	j->staged_count++;
 	log_repeated(&j->too_large_repeat, now_monotonic_ms(), LOG_LEVEL_ERROR,
 	    LOG_JOURNAL,
 	    "a message on \"%.*s\" with a payload of %zu bytes is larger than a "
@@ -123,18 +126,15 @@ stage_too_large(struct journal *j, const struct record *r)
 	return ERR_OK;
 }
 
-int
-journal_stage(struct journal *j, const struct record *r)
+/* ERR_TOOLARGE: its stored form is larger than limit, and it is not staged. */
+static int
+stage(struct journal *j, const struct record *r, size_t limit)
 {
-	uint64_t max = j->max_bytes / 16;
-	size_t limit = max > SIZE_MAX ? SIZE_MAX : (size_t)max;
 	size_t before = j->body.size, size;
 	int rc;
 
 	/* Not even encoded where it is plain: that might need memory for nothing. */
 	rc = r->payload.size > limit ? ERR_TOOLARGE : gather(j, r, limit);
-	if (rc == ERR_TOOLARGE)
-		return stage_too_large(j, r);
 	if (rc != ERR_OK)
 		return rc;
 	size = j->body.size - before;
@@ -151,6 +151,27 @@ journal_stage(struct journal *j, const struct record *r)
 	j->staged_count++;
 	j->staged_bytes += size;
 	return ERR_OK;
+}
+
+int
+journal_stage(struct journal *j, const struct record *r)
+{
+	uint64_t max = j->max_bytes / 16;
+	int rc = stage(j, r, max > SIZE_MAX ? SIZE_MAX : (size_t)max);
+
+	return rc == ERR_TOOLARGE ? stage_too_large(j, r) : rc;
+}
+
+int
+journal_stage_again(struct journal *j, const struct record *r)
+{
+	return stage(j, r, SIZE_MAX);
+}
+
+int
+journal_stage_dropped(struct journal *j, size_t count)
+{
+	return count == 0 ? ERR_OK : stage_gap(j, JOURNAL_GAP_DROPPED_NEWEST, count);
 }
 
 size_t
@@ -192,7 +213,7 @@ struct room {
 	uint64_t page_bytes;
 	uint64_t wanted;  /* pages for what is staged */
 	uint64_t end;     /* pages of the file */
-	uint64_t limit;   /* pages that it may have: max_bytes, and what dead takes */
+	uint64_t limit;   /* pages that it may have: max_bytes, and what is put away */
 	uint64_t reach;   /* pages that there are blocks for */
 	uint64_t ceiling; /* the limit, or the reach where the disk gives no more */
 };
@@ -213,18 +234,20 @@ static int
 measure(struct journal *j, struct room *room)
 {
 	struct store_pages pages = {0};
-	uint64_t entries, dead = 0, target, reach = 0;
+	uint64_t entries, dead = 0, damaged = 0, target, reach = 0;
 	int rc;
 
 	rc = store_pages(j->store, &pages);
 	if (rc == ERR_OK)
 		rc = store_db_size(j->store, STORE_DEAD, &entries, &dead);
+	if (rc == ERR_OK)
+		rc = store_db_size(j->store, STORE_DAMAGED, &entries, &damaged);
 	if (rc != ERR_OK)
 		return rc;
 	room->page_bytes = pages.page_bytes;
 	room->wanted = staged_pages(j, pages.page_bytes);
 	room->end = pages.end;
-	room->limit = j->max_bytes / pages.page_bytes + dead;
+	room->limit = j->max_bytes / pages.page_bytes + dead + damaged;
 	room->ceiling = room->limit;
 	target = pages.end + room->wanted;
 	if (target > room->limit)
@@ -297,10 +320,23 @@ check_room(struct journal *j)
 }
 
 int
-journal_room(struct journal *j, uint64_t *bytes)
+journal_probe(struct journal *j)
+{
+	return journal_write(j, rewrite_next, NULL);
+}
+
+/* Pages for more: by max_bytes, and by what the disk has. */
+struct room_left {
+	uint64_t by_limit;
+	uint64_t by_disk;
+	uint64_t page_bytes;
+};
+
+static int
+measure_left(struct journal *j, struct room_left *left)
 {
 	struct room room = {0};
-	uint64_t reusable = 0, disk = 0, used, left, growth;
+	uint64_t reusable = 0, disk = 0, used, growth;
 	int rc;
 
 	rc = store_begin_read(j->store);
@@ -315,12 +351,32 @@ journal_room(struct journal *j, uint64_t *bytes)
 	if (rc != ERR_OK)
 		return rc;
 	used = room.end - reusable + room.wanted;
-	left = room.limit > used ? room.limit - used : 0;
+	left->by_limit = room.limit > used ? room.limit - used : 0;
 	growth = room.reach > room.end ? room.reach - room.end : 0;
 	growth += reusable + disk / room.page_bytes;
-	growth = growth > room.wanted ? growth - room.wanted : 0;
-	*bytes = (left < growth ? left : growth) * room.page_bytes;
+	left->by_disk = growth > room.wanted ? growth - room.wanted : 0;
+	left->page_bytes = room.page_bytes;
 	return ERR_OK;
+}
+
+int
+journal_room(struct journal *j, uint64_t *bytes)
+{
+	struct room_left left;
+	int rc = measure_left(j, &left);
+
+	if (rc == ERR_OK)
+		*bytes = (left.by_limit < left.by_disk ? left.by_limit : left.by_disk) *
+			 left.page_bytes;
+	return rc;
+}
+
+bool
+journal_is_short_of_disk(struct journal *j)
+{
+	struct room_left left;
+
+	return measure_left(j, &left) == ERR_OK && left.by_disk < left.by_limit;
 }
 
 /* ---- committing ---- */
@@ -348,11 +404,10 @@ write_items(struct journal *j)
 		struct staged *item = &j->items[i];
 
 		if (item->is_gap) {
-			rc = journal_gap_put(
-			    j, (struct journal_gap){.first_seq = next,
-				   .count = item->gap_count,
-				   .at_ms = item->gap_at_ms,
-				   .reason = item->gap_reason});
+			rc = journal_gap_put(j, (struct journal_gap){.first_seq = next,
+						    .count = item->gap_count,
+						    .at_ms = item->gap_at_ms,
+						    .reason = item->gap_reason});
 			next += item->gap_count;
 		} else {
 			rc = put_batch(j, item, next);
@@ -378,14 +433,42 @@ stamp_items(struct journal *j)
 	}
 }
 
+static bool
+has_batches(const struct journal *j)
+{
+	for (size_t i = 0; i < j->item_count; i++) {
+		if (!j->items[i].is_gap)
+			return true;
+	}
+	return false;
+}
+
 static int
-commit(struct journal *j)
+write_gaps(struct journal *j, void *context)
+{
+	(void)context;
+	return write_items(j);
+}
+
+/* Markers alone are let past the gate: they are for a journal that is full. */
+static int
+commit_gaps(struct journal *j)
+{
+	int rc = journal_take_blocks(j);
+
+	return rc == ERR_OK ? journal_write(j, write_gaps, NULL) : rc;
+}
+
+static int
+commit(struct journal *j, journal_work *work, void *context)
 {
 	int rc;
 
 	rc = close_batch(j);
 	if (rc != ERR_OK)
 		return rc;
+	if (work == NULL && !has_batches(j))
+		return commit_gaps(j);
 	stamp_items(j);
 	rc = check_room(j);
 	if (rc == ERR_OK)
@@ -393,6 +476,8 @@ commit(struct journal *j)
 	if (rc != ERR_OK)
 		return rc;
 	rc = write_items(j);
+	if (rc == ERR_OK && work != NULL)
+		rc = work(j, context);
 	if (rc == ERR_OK)
 		return store_commit(j->store);
 	store_end(j->store);
@@ -400,12 +485,18 @@ commit(struct journal *j)
 }
 
 int
-journal_commit(struct journal *j)
+journal_commit_with(struct journal *j, journal_work *work, void *context)
 {
 	int rc = ERR_OK;
 
 	if (j->staged_count > 0)
-		rc = commit(j);
+		rc = commit(j, work, context);
 	journal_unstage(j);
 	return rc;
+}
+
+int
+journal_commit(struct journal *j)
+{
+	return journal_commit_with(j, NULL, NULL);
 }

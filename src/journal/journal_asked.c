@@ -158,7 +158,7 @@ journal_routes_ask(struct journal *j, const char *const asked[], uint64_t acked_
 int
 journal_asked_forget(struct journal *j, const char *route)
 {
-	static const char *const kinds[] = {"asked", "passed"};
+	static const char *const kinds[] = {"asked", "passed", "sent"};
 	int rc = ERR_OK;
 
 	for (size_t i = 0; rc == ERR_OK && i < sizeof(kinds) / sizeof(kinds[0]); i++) {

@@ -19,6 +19,7 @@
 
 #define DELETE_AT_ONCE  1000
 #define RELIEF_ATTEMPTS 16
+#define DRAIN_PAGES     16 /* more than a transaction without truncation takes */
 
 /* ---- routes ---- */
 
@@ -200,6 +201,7 @@ struct drain {
 	const uint64_t *acked; /* in the order of the routes */
 	size_t delete_count;   /* at most so many batches in one transaction */
 	bool is_moved;         /* out: a position moves */
+	double share;          /* out: of what it owed, by the route that moves most */
 	uint64_t keep_from;    /* out: the key of the first batch that stays */
 	bool is_more;          /* out: something before it is there */
 };
@@ -215,6 +217,7 @@ move_positions(struct journal *j, struct drain *d, bool write, uint64_t *least)
 	int rc;
 
 	d->is_moved = false;
+	d->share = 0;
 	*least = 0;
 	rc = journal_meta_next(j, &next);
 	for (size_t i = 0; rc == ERR_OK && i < j->route_count; i++) {
@@ -224,6 +227,11 @@ move_positions(struct journal *j, struct drain *d, bool write, uint64_t *least)
 		if (rc == ERR_OK && d->acked[i] >= next)
 			rc = ERR_INVALID; /* it would skip what is yet to come */
 		if (rc == ERR_OK && d->acked[i] > acked) {
+			double share =
+			    (double)(d->acked[i] - acked) / (double)(next - 1 - acked);
+
+			if (share > d->share)
+				d->share = share;
 			acked = d->acked[i];
 			d->is_moved = true;
 			if (write)
@@ -323,7 +331,7 @@ drain(struct journal *j, struct drain *d, bool write)
 	return rc;
 }
 
-/* Take blocks for what a transaction may copy; without them, try all the same. */
+/* In a transaction, because it is that which mends an environment beyond use. */
 static int
 take_blocks(struct journal *j)
 {
@@ -331,10 +339,52 @@ take_blocks(struct journal *j)
 	uint64_t reach;
 	int rc;
 
+	rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
 	rc = store_pages(j->store, &pages);
 	if (rc == ERR_OK)
 		rc = store_take(j->store, pages.end * pages.page_bytes, &reach);
+	store_end(j->store);
+	return rc;
+}
+
+int
+journal_take_blocks(struct journal *j)
+{
+	int rc = take_blocks(j);
+
 	return rc == ERR_FULL ? ERR_OK : rc;
+}
+
+/*
+ * Where the disk gives no more, each transaction beside a reader that pins what is freed
+ * uses up some of the pages there are. So that they last to the end it must do as large a
+ * share of what is owed as it takes of them.
+ */
+static int
+check_share(struct journal *j, const struct drain *d)
+{
+	struct store_pages pages = {0};
+	uint64_t backed = 0, left = 0;
+	int rc;
+
+	rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_pages(j->store, &pages);
+	if (rc == ERR_OK)
+		rc = store_backed(j->store, &backed);
+	if (rc == ERR_OK)
+		rc = store_free_pages(j->store, false, UINT64_MAX, &left);
+	store_end(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	if (backed / pages.page_bytes > pages.end)
+		left += backed / pages.page_bytes - pages.end;
+	return !d->is_moved || d->share >= 1 || d->share * (double)left >= DRAIN_PAGES
+		   ? ERR_OK
+		   : ERR_FULL;
 }
 
 int
@@ -349,6 +399,10 @@ journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more)
 		return rc;
 	if (d.is_moved || d.is_more) {
 		rc = take_blocks(j);
+		if (rc == ERR_FULL)
+			rc = check_share(j, &d);
+		if (rc == ERR_FULL)
+			return rc;
 		if (rc == ERR_OK)
 			rc = drain(j, &d, true);
 		while (rc == ERR_FULL) {

@@ -47,6 +47,7 @@ struct journal {
 	size_t staged_count;
 	size_t staged_bytes;
 	struct log_repeat too_large_repeat;
+	struct log_repeat gap_repeat;
 
 	struct buffer raw; /* a batch as it is stored, copied out */
 
@@ -101,6 +102,30 @@ seq_key(uint8_t number[8], uint64_t seq)
 
 int journal_key_seq(struct bytes key, uint64_t *seq);
 
+/* Nobody else has it: take both locks; nothing is opened yet. Errors: as journal_open(). */
+int journal_lock_alone(struct journal **out, const char *directory);
+
+/*
+ * Open what is there, whatever it holds; with map_bytes, for that much, and make it where
+ * nothing is.
+ */
+int journal_open_bare(struct journal *j, uint64_t map_bytes);
+
+/*
+ * Both, and read its identity: whosever it is. Asks for no more map than there is, so
+ * that it works whatever max_bytes was.
+ */
+int journal_open_alone(struct journal **out, const char *directory);
+
+/* As journal_new_identity(); the gateway and the machine stay as they are. */
+int journal_copy_identity(const char *directory);
+
+/*
+ * A backup may be put back more than once: each time it is worked with first it gets a
+ * UUID of its own.
+ */
+int journal_begin_to_use(struct journal *j);
+
 /*
  * Do something in one write transaction that must not fail for want of room: work may
  * be called again, after the map has grown or the ballast was given up.
@@ -108,13 +133,29 @@ int journal_key_seq(struct bytes key, uint64_t *seq);
 typedef int journal_work(struct journal *j, void *context);
 int journal_write(struct journal *j, journal_work *work, void *context);
 
+/* As journal_commit(); work is done in the same transaction, behind the records. */
+int journal_commit_with(struct journal *j, journal_work *work, void *context);
+
+/* As journal_stage(), for one that was taken already: as large as it is. */
+int journal_stage_again(struct journal *j, const struct record *r);
+
+/* Take blocks for what a transaction may copy; without them, try all the same. */
+int journal_take_blocks(struct journal *j);
+
 /* ---- in the transaction that is open ---- */
 
 /*
  * Note a gap. What a marker tells already stays as it is; neighbours of one reason
- * become one marker.
+ * become one marker. added: out, so many sequences had none; NULL: not asked.
  */
 int journal_gap_put(struct journal *j, struct journal_gap gap);
+int journal_gap_add(struct journal *j, struct journal_gap gap, uint64_t *added);
+
+/* Write the order under its number. */
+int journal_order_put(struct journal *j, const struct journal_order *o);
+
+/* How many records gap markers stand for, or stood, by reason. */
+int journal_removed_get(struct journal *j, uint64_t removed[JOURNAL_GAP_REASONS]);
 
 /* ---- meta, in the transaction that is open ---- */
 

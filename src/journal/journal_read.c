@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "guard.h"
 
 /* Where in a stored batch its real-time clock is (batch.h). */
 #define BATCH_REAL_MS_AT 48
@@ -47,8 +48,7 @@ journal_batch_fini(struct journal_batch *b)
 static int
 copy(struct buffer *out, struct bytes value)
 {
-	buffer_clear(out);
-	return buffer_append(out, value.data, value.size);
+	return guard_copy(out, value);
 }
 
 /* ---- batches ---- */
@@ -138,7 +138,8 @@ decode_found(struct journal *j, const struct found *found, struct journal_batch 
 	b->end_seq = limit > b->base_seq ? limit : b->base_seq + 1;
 	if (rc != ERR_OK)
 		return rc;
-	if (b->header.count == 0 || b->header.count > b->end_seq - b->base_seq)
+	/* What it says of itself is proved; the key of the next one is not. */
+	if (b->header.count == 0 || b->header.count > UINT64_MAX - b->base_seq)
 		return ERR_CORRUPT;
 	b->end_seq = b->base_seq + b->header.count;
 	return ERR_OK;
@@ -308,7 +309,7 @@ static int
 stat_room(struct journal *j, struct journal_stat *s)
 {
 	struct store_pages pages = {0};
-	uint64_t reusable = 0, dead_pages = 0, gap_pages;
+	uint64_t reusable = 0, dead_pages = 0, other_pages;
 	int rc;
 
 	rc = store_pages(j->store, &pages);
@@ -317,7 +318,10 @@ stat_room(struct journal *j, struct journal_stat *s)
 	if (rc == ERR_OK)
 		rc = store_db_size(j->store, STORE_DEAD, &s->dead_count, &dead_pages);
 	if (rc == ERR_OK)
-		rc = store_db_size(j->store, STORE_GAPS, &s->gap_count, &gap_pages);
+		rc = store_db_size(j->store, STORE_GAPS, &s->gap_count, &other_pages);
+	if (rc == ERR_OK)
+		rc = store_db_size(
+		    j->store, STORE_DAMAGED, &s->damaged_count, &other_pages);
 	if (rc != ERR_OK)
 		return rc;
 	s->used_bytes = (pages.end - reusable) * pages.page_bytes;
@@ -375,6 +379,8 @@ journal_stat(struct journal *j, struct journal_stat *out)
 		rc = stat_room(j, &s);
 	if (rc == ERR_OK)
 		rc = journal_meta_positions(j, add_route, &s);
+	if (rc == ERR_OK)
+		rc = journal_removed_get(j, s.removed);
 	store_end(j->store);
 	if (rc != ERR_OK) {
 		journal_stat_fini(&s);

@@ -487,6 +487,7 @@ what_is_no_longer_there_is_not_written(void **state)
 		assert_int_equal(fclose(f), 0);
 		assert_int_equal(journals_append(j, 1, 10), ERR_IO);
 		journal_close(j);
+		assert_int_equal(unlink(path), 0);
 		j = journals_open(*state, JOURNAL_INGEST);
 		assert_int_equal(journals_append(j, 1, 10), ERR_OK);
 		journal_close(j);

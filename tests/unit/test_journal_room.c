@@ -514,6 +514,110 @@ fill_a_small_disk(void *context)
 	return 0;
 }
 
+/* Both policies that drop, where nobody else leaves a byte. */
+static int
+drop_on_a_full_disk(void *context)
+{
+	const char *directory = context;
+	struct journal_dropped dropped = {0};
+	struct journal *j;
+	uint64_t next, room;
+
+	if (unshare(CLONE_NEWNS) != 0 ||
+	    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("tmpfs", directory, "tmpfs", 0, "size=6m") != 0)
+		return 77;
+	j = journals_open(directory, JOURNAL_INGEST);
+	assert_int_equal(journals_fill(j, 100, 500), ERR_FULL);
+	hog(directory);
+	next = journals_next(j);
+	for (int i = 0; i < 500; i++) {
+		assert_int_equal(journal_stage_dropped(j, 2), ERR_OK);
+		assert_int_equal(journal_commit(j), ERR_OK);
+	}
+	assert_int_equal(journals_next(j), next + 1000);
+	journal_close(j);
+
+	j = open_forward(directory, 64 * MIB);
+	assert_int_equal(journal_drop_oldest(j, NULL, 0, MIB, &dropped), ERR_OK);
+	assert_in_range(dropped.records, 1000, next / 2);
+	assert_int_equal(journal_room(j, &room), ERR_OK);
+	assert_true(room >= MIB / 2);
+	assert_int_equal(stat_of(j).gap_count, 2);
+	journal_close(j);
+	j = journals_open(directory, JOURNAL_INGEST);
+	assert_int_equal(journals_append(j, 500, 500), ERR_OK);
+	journal_close(j);
+	return 0;
+}
+
+static void
+full_disk_lets_the_oldest_and_the_newest_be_dropped(void **state)
+{
+	int status = journals_wait(journals_fork(drop_on_a_full_disk, *state));
+
+	if (status == 77) {
+		print_message("SKIPPED: no mount namespace (run as root)\n");
+		skip();
+	}
+	assert_int_equal(status, 0);
+}
+
+/* What is dropped cannot be used again yet; no more is dropped for that. */
+static void
+pinned_reader_does_not_make_us_drop_ever_more(void **state)
+{
+	struct journal *j = journals_open_sized(*state, JOURNAL_INGEST, 4 * MIB);
+	struct other o = other_of(*state, 0);
+	struct journal_dropped dropped = {0};
+	pid_t pid;
+
+	assert_int_equal(journals_fill(j, 50, 1000), ERR_FULL);
+	journal_close(j);
+	pid = journals_fork(pin, &o);
+	journals_await(o.ready[0]);
+	j = open_forward(*state, 4 * MIB);
+	assert_int_equal(journal_drop_oldest(j, NULL, 0, MIB, &dropped), ERR_OK);
+	assert_in_range(dropped.bytes, MIB / 2, 2 * MIB);
+	dropped = (struct journal_dropped){0};
+	assert_int_equal(journal_drop_oldest(j, NULL, 0, MIB, &dropped), ERR_OK);
+	assert_int_equal(dropped.bytes, 0);
+	assert_true(stat_of(j).file_bytes <= stat_of(j).map_bytes);
+	kill_child(pid);
+	journal_close(j);
+	other_fini(&o);
+}
+
+static void
+lowered_dead_max_bytes_keeps_the_letters_there_are(void **state)
+{
+	struct journal_options o = journals_options(*state);
+	struct journal *j = open_forward(*state, 4 * MIB);
+	uint64_t acked;
+
+	for (uint64_t seq = 1; seq <= 100; seq++)
+		assert_int_equal(bury(j, seq, 20000), ERR_OK);
+	journal_close(j);
+	o.max_bytes = 4 * MIB;
+	o.dead_max_bytes = 64 * 1024;
+	assert_int_equal(journal_open(&j, JOURNAL_FORWARD, &o), ERR_OK);
+	assert_int_equal(journal_routes_set(j, one_route, 1, &acked), ERR_OK);
+	assert_int_equal(stat_of(j).dead_count, 100);
+	assert_int_equal(bury(j, 101, 20000), ERR_FULL);
+	journal_close(j);
+	/* They do not take the log's room either. */
+	assert_int_equal(journal_open(&j, JOURNAL_INGEST, &o), ERR_OK);
+	assert_int_equal(journals_append(j, 2500, 1000), ERR_OK);
+	journal_close(j);
+	assert_int_equal(journal_open(&j, JOURNAL_FORWARD, &o), ERR_OK);
+	assert_int_equal(journal_routes_set(j, one_route, 1, &acked), ERR_OK);
+	assert_int_equal(journals_drain(j, 200), ERR_OK);
+	for (uint64_t seq = 1; seq <= 100; seq++)
+		assert_int_equal(journal_discard(j, seq, "r"), ERR_OK);
+	assert_int_equal(bury(j, 101, 20000), ERR_OK);
+	journal_close(j);
+}
+
 static void
 full_disk_is_a_full_journal_and_truncating_works(void **state)
 {
@@ -545,6 +649,9 @@ main(void)
 	    TEST(appender_killed_beside_a_drainer_leaves_no_hole),
 	    TEST(drainer_killed_beside_an_appender_leaves_the_rest),
 	    TEST(full_disk_is_a_full_journal_and_truncating_works),
+	    TEST(full_disk_lets_the_oldest_and_the_newest_be_dropped),
+	    TEST(pinned_reader_does_not_make_us_drop_ever_more),
+	    TEST(lowered_dead_max_bytes_keeps_the_letters_there_are),
 	};
 	return cmocka_run_group_tests_name("journal: room", tests, NULL, NULL);
 }
