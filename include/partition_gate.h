@@ -10,6 +10,11 @@
  * one has been delivered. The same after a long silence, for which a broker may have
  * forgotten the producer (producer.id.expiration.ms, a day by default).
  *
+ * A key's partition depends on how many there are. When that changes (partitions are
+ * added, the topic is deleted and made again with fewer), what is out may still have to
+ * be sent again, behind what would go elsewhere now. So nothing is placed among another
+ * number of partitions before all that is out has come back.
+ *
  * It knows no library and no clock.
  */
 #ifndef PARTITION_GATE_H
@@ -31,6 +36,8 @@ struct gate_partition {
 struct partition_gate {
 	struct gate_partition *list;
 	int32_t count;
+	int32_t among; /* so many partitions what is out was placed among */
+	uint32_t out;  /* on all of them */
 };
 
 void partition_gate_fini(struct partition_gate *g);
@@ -46,7 +53,7 @@ bool partition_gate_admit(
 
 /*
  * A record came back. partition: negative where it never got one; one that was not
- * admitted (librdkafka placed it later) is welcome.
+ * admitted (librdkafka placed it later) is welcome, while no other is out.
  */
 void partition_gate_report(
     struct partition_gate *g, int32_t partition, bool is_delivered, int64_t now_ms);

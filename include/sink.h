@@ -33,7 +33,7 @@ enum sink_result {
 	SINK_RECORD_TOO_LARGE,  /* as SINK_RECORD_REFUSED: this one, or its batch */
 	SINK_TIMESTAMP_REFUSED, /* the record time is outside what the topic accepts */
 	SINK_ROUTE_REFUSED,     /* topic or partition unknown, not authorised */
-	SINK_NOT_DELIVERED,     /* given back; it is not known whether Kafka has it. With
+	SINK_NOT_DELIVERED, /* given back; it is not known whether Kafka has it. With
 				 * transactions: it does not count, this one is aborted */
 };
 

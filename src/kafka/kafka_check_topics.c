@@ -314,6 +314,10 @@ say_topic(struct kafka_check *k, const struct topic_look *t)
 	else if (!is_missing(t))
 		check_say(k->check, CHECK_FAIL, TOPIC, t->use.name, "%s",
 		    rd_kafka_err2str(t->err));
+	else if (t->use.is_position)
+		check_say(k->check, CHECK_WARN, TOPIC, t->use.name,
+		    "does not exist: it is made at the first start, which needs the "
+		    "right to create it");
 	else if (k->creation[0] != '\0')
 		check_say(k->check, CHECK_WARN, TOPIC, t->use.name, "does not exist%s",
 		    k->creation);

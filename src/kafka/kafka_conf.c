@@ -20,7 +20,9 @@
 #include "err.h"
 #include "kafka_properties.h"
 #include "kafka_sink.h"
+#include "log.h"
 
+#define TIMEOUT_TEXT "60000"    /* KAFKA_TRANSACTION_TIMEOUT_MS */
 #define SCRAM_MENDED 0x020601ff /* before that, Kafka 4 takes no SCRAM of librdkafka */
 
 struct building {
@@ -388,6 +390,50 @@ kafka_conf_build(const struct settings *settings, bool read_secrets,
 	else
 		*out = b.conf;
 	return err;
+}
+
+void
+kafka_conf_log(const struct buffer *mistakes)
+{
+	const char *line = (const char *)mistakes->data;
+	size_t left = mistakes->size;
+
+	while (left > 0) {
+		const char *end = memchr(line, '\n', left);
+		size_t size = end == NULL ? left : (size_t)(end - line);
+
+		log_error(LOG_LIFECYCLE, "%.*s", (int)size, line);
+		left -= end == NULL ? left : size + 1;
+		line += size + 1;
+	}
+}
+
+int
+kafka_conf_transactional(rd_kafka_conf_t *conf, const struct settings *settings)
+{
+	const char *const list[][2] = {
+	    {"transactional.id", settings->kafka.transactional_id},
+	    {"transaction.timeout.ms", TIMEOUT_TEXT},
+	    {"message.timeout.ms", TIMEOUT_TEXT},
+	    /* It would make an end of the producer of what an abort mends. */
+	    {"enable.gapless.guarantee", "false"},
+	    /* After a commit Kafka says "not yet" to the next for some milliseconds. */
+	    {"retry.backoff.ms", "10"},
+	    /* For kafka_position_read(). */
+	    {"isolation.level", "read_uncommitted"},
+	};
+	char why[256];
+
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
+		if (find_property(settings, list[i][0]) != NULL)
+			continue;
+		if (rd_kafka_conf_set(conf, list[i][0], list[i][1], why, sizeof(why)) ==
+		    RD_KAFKA_CONF_OK)
+			continue;
+		log_error(LOG_LIFECYCLE, "kafka: %s", why);
+		return ERR_INVALID;
+	}
+	return 0;
 }
 
 int

@@ -21,6 +21,19 @@
 int kafka_conf_build(const struct settings *settings, bool read_secrets,
     struct buffer *mistakes, rd_kafka_conf_t **out);
 
+/* A line of the log for each line of mistakes. */
+void kafka_conf_log(const struct buffer *mistakes);
+
+/*
+ * What a producer with transactions has beside, or in place of, what every producer has.
+ *
+ * Errors:    ERR_INVALID, logged.
+ */
+int kafka_conf_transactional(rd_kafka_conf_t *conf, const struct settings *settings);
+
+/* How long a transaction may take: then Kafka aborts it. */
+#define KAFKA_TRANSACTION_TIMEOUT_MS 60000
+
 /* What kafka_reason() should know of a configuration. */
 struct kafka_reason_hints kafka_conf_hints(const rd_kafka_conf_t *conf);
 

@@ -3,8 +3,8 @@
  * A producer and its topics.
  *
  * Invariants: what send() took is reported once before the producer is destroyed. In
- * threads of librdkafka only resolve() and place() run; they touch nothing but atomics
- * and, in place(), their arguments.
+ * threads of librdkafka only place() and what kafka_resolver.c has run; place() touches
+ * nothing but its arguments.
  *
  * Failure modes: a name server that does not answer holds a thread of librdkafka in
  * getaddrinfo(3) for ten seconds and more, and rd_kafka_destroy() and a blocking purge
@@ -13,7 +13,6 @@
  */
 #include "kafka_producer.h"
 
-#include <netdb.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +28,12 @@
 #define LOOK_MS    60000
 #define LEAVE_MS   5000 /* what does not come home by then is not waited for */
 
+#define ASK_MS      100
+#define ASK_MAX_MS  1600
+#define AGAIN_MS    100 /* an answer that may change in a moment */
+#define CREATING_MS 500 /* a cluster that makes topics needs so long for one */
+#define DENIED_MS   10000
+
 /* What place() is asked, and its answer, while send() is within librdkafka. */
 struct placing {
 	struct kafka_topic *topic;
@@ -42,25 +47,6 @@ struct placing {
 static _Thread_local struct placing *placing;
 
 /* ---- threads of librdkafka ---- */
-
-/* In a thread of librdkafka. Counted, so that nobody waits for a dumb name server. */
-static int
-resolve(const char *node, const char *service, const struct addrinfo *hints,
-    struct addrinfo **res, void *opaque)
-{
-	struct kafka_producer *p = opaque;
-	int rc = EAI_AGAIN;
-
-	if (node == NULL && service == NULL) {
-		freeaddrinfo(*res);
-		return 0;
-	}
-	atomic_fetch_add(&p->resolving, 1);
-	if (!atomic_load(&p->is_closed))
-		rc = getaddrinfo(node, service, hints, res);
-	atomic_fetch_sub(&p->resolving, 1);
-	return rc;
-}
 
 /*
  * librdkafka's partitioner: within send(), or in a thread of librdkafka for what was
@@ -137,6 +123,103 @@ refresh_topic(struct kafka_producer *p, struct kafka_topic *t, int64_t now_ms)
 		rd_kafka_metadata_destroy(m);
 }
 
+static bool
+is_unknown(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
+	       code == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC ||
+	       code == RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+}
+
+/* What the cluster has answered about t. */
+static int
+take_answer(struct kafka_topic *t, rd_kafka_resp_err_t code, int64_t now_ms)
+{
+	if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
+		t->is_known = true;
+		t->is_refused = false;
+		t->is_denied = false;
+		t->unknown_since_ms = 0;
+		t->refresh_at_ms = 0;
+		return 0;
+	}
+	log_debug(LOG_DELIVERY, "topic %s: %s", t->name, rd_kafka_err2str(code));
+	t->refresh_at_ms = now_ms + AGAIN_MS;
+	if (code == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE)
+		return ERR_AWAY;
+	if (t->unknown_since_ms == 0)
+		t->unknown_since_ms = now_ms;
+	if (is_unknown(code) && !t->is_refused &&
+	    now_ms - t->unknown_since_ms < CREATING_MS)
+		return ERR_AWAY;
+	t->is_refused = true;
+	t->refresh_at_ms = now_ms + REFRESH_MS;
+	return ERR_REFUSED;
+}
+
+static int
+ask(struct kafka_producer *p, struct kafka_topic *t, int64_t now_ms)
+{
+	const struct rd_kafka_metadata *m = NULL;
+	rd_kafka_resp_err_t err;
+	int rc;
+
+	if (t->is_known)
+		return 0;
+	if (now_ms < t->refresh_at_ms || now_ms < p->ask_at_ms)
+		return t->is_refused ? ERR_REFUSED : ERR_AWAY;
+	if (p->ask_ms == 0)
+		p->ask_ms = ASK_MS;
+	err = rd_kafka_metadata(p->rk, 0, t->rkt, &m, p->ask_ms);
+	now_ms = now_monotonic_ms();
+	if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+		/* On a slow link it is the answer that takes long. */
+		if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && p->ask_ms < ASK_MAX_MS)
+			p->ask_ms *= 2;
+		p->ask_at_ms = now_ms + AGAIN_MS;
+		return t->is_refused ? ERR_REFUSED : ERR_AWAY;
+	}
+	if (m->topic_cnt != 1)
+		rc = ERR_AWAY;
+	else
+		rc = take_answer(t, m->topics[0].err, now_ms);
+	rd_kafka_metadata_destroy(m);
+	return rc;
+}
+
+int
+kafka_producer_ask(struct kafka_producer *p, const char *topic)
+{
+	int64_t now_ms = now_monotonic_ms();
+	struct kafka_topic *t;
+	int err = find_topic(&t, p, topic, now_ms);
+
+	return err != 0 ? err : ask(p, t, now_ms);
+}
+
+void
+kafka_producer_deny(struct kafka_producer *p, const char *topic)
+{
+	int64_t now_ms = now_monotonic_ms();
+	struct kafka_topic *t = kafka_topics_find(&p->topics, topic, now_ms);
+
+	if (t == NULL)
+		return;
+	t->is_known = false;
+	t->is_refused = true;
+	t->is_denied = true;
+	t->refresh_at_ms = now_ms + DENIED_MS;
+}
+
+bool
+kafka_producer_is_denied(const rd_kafka_message_t *m)
+{
+	const struct kafka_topic *t = rd_kafka_topic_opaque(m->rkt);
+
+	return t->is_denied && (m->err == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
+				   m->err == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT);
+}
+
 /* ---- sending, and what comes back ---- */
 
 /* A tag travels through librdkafka as a pointer, which may be narrower. */
@@ -208,18 +291,26 @@ refusal(struct kafka_producer *p, struct kafka_topic *t, rd_kafka_resp_err_t cod
 		return ERR_FULL;
 	if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE)
 		return ERR_TOOLARGE;
+	if (code == RD_KAFKA_RESP_ERR__STATE) {
+		p->must_abort = true;
+		return ERR_AWAY;
+	}
 	log_debug(LOG_DELIVERY, "topic %s: %s", t->name, rd_kafka_err2str(code));
+	t->is_known = false;
 	refresh_topic(p, t, now_ms);
 	return ERR_REFUSED;
 }
 
+/* partition: RD_KAFKA_PARTITION_UA leaves it to place(). */
 static int
-produce(struct kafka_producer *p, struct kafka_topic *t, const struct sink_record *r,
-    void *tag, rd_kafka_headers_t *headers, rd_kafka_resp_err_t *code)
+produce(struct kafka_producer *p, struct kafka_topic *t, int32_t partition,
+    const struct sink_record *r, void *tag, rd_kafka_headers_t *headers,
+    rd_kafka_resp_err_t *code)
 {
 	/* By uintptr_t: librdkafka does not write to what it does not call const. */
 	rd_kafka_vu_t list[] = {
 	    {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = t->rkt},
+	    {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = partition},
 	    {.vtype = RD_KAFKA_VTYPE_VALUE,
 		.u.mem = {(void *)(uintptr_t)r->value.data, r->value.size}},
 	    {.vtype = RD_KAFKA_VTYPE_KEY,
@@ -241,8 +332,9 @@ produce(struct kafka_producer *p, struct kafka_topic *t, const struct sink_recor
 	return -1;
 }
 
-int
-kafka_producer_send(struct kafka_producer *p, const struct sink_record *r, uint64_t tag)
+static int
+send_record(struct kafka_producer *p, const struct sink_record *r, int32_t partition,
+    uint64_t tag)
 {
 	struct placing now = {.now_ms = now_monotonic_ms(), .is_gated = p->is_gated};
 	rd_kafka_headers_t *headers = NULL;
@@ -257,15 +349,19 @@ kafka_producer_send(struct kafka_producer *p, const struct sink_record *r, uint6
 	err = find_topic(&now.topic, p, r->topic, now.now_ms);
 	if (err != 0)
 		return err;
-	if (now.topic->is_unplaced_out)
-		return ERR_AWAY;
+	if (p->is_asking)
+		err = ask(p, now.topic, now.now_ms);
+	else if (now.topic->is_unplaced_out)
+		err = ERR_AWAY;
+	if (err != 0)
+		return err;
 	err = pack_tag(&packed, tag);
 	if (err == 0)
 		err = make_headers(&headers, r);
 	if (err != 0)
 		goto fail;
 	placing = &now;
-	err = produce(p, now.topic, r, packed, headers, &code);
+	err = produce(p, now.topic, partition, r, packed, headers, &code);
 	placing = NULL;
 	if (err == 0) {
 		now.topic->is_unplaced_out = p->is_gated && !now.is_placed;
@@ -279,11 +375,26 @@ fail:
 	return err;
 }
 
+int
+kafka_producer_send(struct kafka_producer *p, const struct sink_record *r, uint64_t tag)
+{
+	return send_record(p, r, RD_KAFKA_PARTITION_UA, tag);
+}
+
+int
+kafka_producer_send_first(
+    struct kafka_producer *p, const struct sink_record *r, uint64_t tag)
+{
+	return send_record(p, r, 0, tag);
+}
+
 uint64_t
 kafka_producer_report(const rd_kafka_message_t *m)
 {
 	struct kafka_topic *t = rd_kafka_topic_opaque(m->rkt);
 
+	if (is_unknown(m->err))
+		t->is_known = false;
 	t->is_unplaced_out = false;
 	partition_gate_report(&t->gate, m->partition,
 	    m->err == RD_KAFKA_RESP_ERR_NO_ERROR, now_monotonic_ms());
@@ -308,7 +419,7 @@ kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf, bool is_
 	p->is_gated = is_gated;
 	p->user = user;
 	rd_kafka_conf_set_opaque(conf, p);
-	rd_kafka_conf_set_resolve_cb(conf, resolve);
+	kafka_resolver_use(conf);
 	p->hints = kafka_conf_hints(conf);
 	p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
 	if (p->rk == NULL) {
@@ -362,8 +473,7 @@ kafka_producer_give_back(struct kafka_producer *p, int64_t grace_ms, int64_t lim
 bool
 kafka_producer_close(struct kafka_producer *p)
 {
-	atomic_store(&p->is_closed, true);
-	if (atomic_load(&p->resolving) > 0)
+	if (!kafka_resolver_close(&p->resolver))
 		return false;
 	rd_kafka_queue_io_event_enable(p->queue, -1, NULL, 0);
 	rd_kafka_queue_destroy(p->queue);

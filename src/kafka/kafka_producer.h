@@ -8,15 +8,16 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "kafka_reason.h"
+#include "kafka_resolver.h"
 #include "kafka_topics.h"
 #include "sink.h"
 
 struct kafka_producer {
-	rd_kafka_t *rk; /* its opaque is this */
+	struct kafka_resolver resolver; /* first: see there */
+	rd_kafka_t *rk;                 /* its opaque is this */
 	rd_kafka_queue_t *queue;
 	struct kafka_topics topics;
 	struct kafka_reason_hints hints; /* for kafka_reason(): what stays as it is */
@@ -24,9 +25,12 @@ struct kafka_producer {
 	bool is_leaving; /* it takes no more, so that a new one can take over */
 	void *user;
 	bool is_gated; /* partition_gate.h applies */
-	bool is_going; /* it takes no more; what is out is being given back */
-	atomic_bool is_closed;
-	atomic_int resolving; /* threads within getaddrinfo(3) */
+	bool
+	    is_asking; /* nothing goes to a topic before it is known; for transactions */
+	bool must_abort;   /* its transaction takes no more */
+	int ask_ms;        /* so long is waited for an answer */
+	int64_t ask_at_ms; /* not before */
+	bool is_going;     /* it takes no more; what is out is being given back */
 };
 
 /*
@@ -43,6 +47,39 @@ int kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf,
 /* Errors: as send() in sink.h. The delivery report is for kafka_producer_report(). */
 int kafka_producer_send(
     struct kafka_producer *p, const struct sink_record *r, uint64_t tag);
+
+/*
+ * The same for partition 0, whatever the key. Not to be gated.
+ *
+ * Errors:    as send(), but ERR_TOOLARGE.
+ */
+int kafka_producer_send_first(
+    struct kafka_producer *p, const struct sink_record *r, uint64_t tag);
+
+/*
+ * Does the cluster know the topic, and so this producer? Once it does it is not asked
+ * again, until a record for it comes back because it does not.
+ *
+ * A record for an unknown topic is sent or given back only after
+ * topic.metadata.propagation.max.ms, and until then a transaction can neither go on nor
+ * be committed. So this comes before.
+ *
+ * Waits for an answer: a tenth of a second at first, and longer, up to ASK_MAX_MS, where
+ * that was too short.
+ *
+ * Errors:    ERR_AWAY (not yet, call again), ERR_REFUSED (it does not, or does not let
+ *            us; asked again after a while), ERR_NOMEM.
+ */
+int kafka_producer_ask(struct kafka_producer *p, const char *topic);
+
+/*
+ * Kafka lets us see the topic but not write to it, as a transaction has found out: it is
+ * refused for a while.
+ */
+void kafka_producer_deny(struct kafka_producer *p, const char *topic);
+
+/* Is a record that was purged one for a topic that was denied? */
+bool kafka_producer_is_denied(const rd_kafka_message_t *m);
 
 /*
  * Note a delivery report; to be called for each, once. Returns the tag that the record

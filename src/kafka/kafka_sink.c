@@ -27,6 +27,8 @@
 #include "kafka_producer.h"
 #include "kafka_properties.h"
 #include "kafka_reason.h"
+#include "kafka_result.h"
+#include "kafka_transaction.h"
 #include "log.h"
 #include "now.h"
 
@@ -37,9 +39,9 @@
 struct kafka_sink {
 	struct sink base;
 	const struct settings *settings;
-	uint8_t uuid[16]; /* of the journal */
 	int fd;
-	struct kafka_producer *producer; /* NULL: reopen() has failed */
+	struct kafka_producer *producer;       /* NULL: reopen() has failed */
+	struct kafka_transaction *transaction; /* NULL: at least once */
 	struct kafka_producer *aside; /* waits for its name server, then is destroyed */
 	char fatal_text[512];
 	char away_text[512];        /* the latest complaint about a broker */
@@ -57,37 +59,6 @@ of_sink(struct sink *s)
 }
 
 /* ---- what comes back ---- */
-
-static enum sink_result
-result_of(rd_kafka_resp_err_t err)
-{
-	switch ((int)err) { /* int: -Wswitch would want all of librdkafka's codes */
-	case RD_KAFKA_RESP_ERR_NO_ERROR:
-		return SINK_DELIVERED;
-	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
-	case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
-	case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
-		return SINK_RECORD_TOO_LARGE;
-	case RD_KAFKA_RESP_ERR_INVALID_MSG:
-	case RD_KAFKA_RESP_ERR_INVALID_RECORD:
-		return SINK_RECORD_REFUSED;
-	case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
-		return SINK_TIMESTAMP_REFUSED;
-	case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
-	case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
-	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
-	case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
-	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-	case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
-	case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-	case RD_KAFKA_RESP_ERR_INVALID_REQUIRED_ACKS:
-	case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
-	case RD_KAFKA_RESP_ERR_UNSUPPORTED_COMPRESSION_TYPE:
-		return SINK_ROUTE_REFUSED;
-	default:
-		return SINK_NOT_DELIVERED;
-	}
-}
 
 static void
 note_reachable(struct kafka_sink *s)
@@ -107,12 +78,15 @@ static void
 on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
 	struct kafka_sink *s = ((struct kafka_producer *)opaque)->user;
-	enum sink_result result = result_of(m->err);
+	enum sink_result result = kafka_result(m->err);
 	uint64_t tag = kafka_producer_report(m);
 
 	(void)rk;
 	if (result == SINK_DELIVERED && s->seen != KAFKA_HERE)
 		note_reachable(s);
+	if (s->transaction != NULL &&
+	    !kafka_transaction_report(s->transaction, m, tag, &result))
+		return;
 	s->base.delivered(s->base.context, tag, result,
 	    result == SINK_DELIVERED ? "" : rd_kafka_err2str(m->err));
 }
@@ -191,8 +165,8 @@ on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 static void
 on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-	static const char *const known[] = {
-	    "FAIL", "ERROR", "FATAL", "CONFWARN", "SSLCERTVRFY"};
+	static const char *const known[] = {"FAIL", "ERROR", "FATAL", "CONFWARN",
+	    "SSLCERTVRFY", "TXNERR", "ADDPARTS", "GETPID"};
 	struct kafka_producer *p = rd_kafka_opaque(rk);
 	struct kafka_sink *s = p->user;
 	char plain[1024];
@@ -200,6 +174,8 @@ on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 	/* The error that follows says no more than that a certificate was refused. */
 	(void)kafka_reason_certificate(
 	    s->certificate_text, sizeof(s->certificate_text), text);
+	if (s->transaction != NULL)
+		kafka_transaction_log(s->transaction, facility, text);
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(facility, known[i]) == 0)
 			level = LOG_LEVEL_DEBUG;
@@ -211,22 +187,6 @@ on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 		    LOG_CONNECTION, "librdkafka: %s: %s", facility, plain);
 }
 
-static void
-log_lines(const struct buffer *text)
-{
-	const char *line = (const char *)text->data;
-	size_t left = text->size;
-
-	while (left > 0) {
-		const char *end = memchr(line, '\n', left);
-		size_t size = end == NULL ? left : (size_t)(end - line);
-
-		log_error(LOG_LIFECYCLE, "%.*s", (int)size, line);
-		left -= end == NULL ? left : size + 1;
-		line += size + 1;
-	}
-}
-
 static int
 open_producer(struct kafka_producer **out, struct kafka_sink *s)
 {
@@ -236,15 +196,24 @@ open_producer(struct kafka_producer **out, struct kafka_sink *s)
 
 	*out = NULL;
 	err = kafka_conf_build(s->settings, true, &mistakes, &conf);
-	log_lines(&mistakes);
+	kafka_conf_log(&mistakes);
 	buffer_fini(&mistakes);
+	if (err == 0 && s->transaction != NULL) {
+		err = kafka_conf_transactional(conf, s->settings);
+		if (err != 0)
+			rd_kafka_conf_destroy(conf);
+	}
 	if (err != 0)
 		return err;
 	rd_kafka_conf_set_dr_msg_cb(conf, on_report);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	rd_kafka_conf_set_log_cb(conf, on_log);
-	return kafka_producer_open(
-	    out, conf, kafka_is_idempotent(s->settings), s->fd, s);
+	/* In a transaction what lands out of order is aborted. */
+	err = kafka_producer_open(out, conf,
+	    s->transaction == NULL && kafka_is_idempotent(s->settings), s->fd, s);
+	if (s->transaction != NULL)
+		kafka_transaction_use(s->transaction, *out);
+	return err;
 }
 
 /* ---- the operations ---- */
@@ -303,8 +272,10 @@ poll_deliveries(struct sink *base)
 	rd_kafka_poll(s->producer->rk, 0);
 	if (s->seen == KAFKA_AWAY)
 		probe(s);
-	if (s->aside == NULL &&
-	    kafka_producer_may_leave(s->producer, now_monotonic_ms()))
+	if (s->transaction != NULL)
+		kafka_transaction_poll(s->transaction);
+	else if (s->aside == NULL &&
+		 kafka_producer_may_leave(s->producer, now_monotonic_ms()))
 		replace(s);
 }
 
@@ -318,14 +289,21 @@ static bool
 is_fatal(struct sink *base, const char **text)
 {
 	struct kafka_sink *s = of_sink(base);
+	rd_kafka_resp_err_t code;
 
 	*text = s->fatal_text;
 	if (s->producer == NULL) {
 		snprintf(s->fatal_text, sizeof(s->fatal_text), "there is no producer");
 		return true;
 	}
-	if (rd_kafka_fatal_error(s->producer->rk, s->fatal_text,
-		sizeof(s->fatal_text)) != RD_KAFKA_RESP_ERR_NO_ERROR)
+	code =
+	    rd_kafka_fatal_error(s->producer->rk, s->fatal_text, sizeof(s->fatal_text));
+	if (code != RD_KAFKA_RESP_ERR_NO_ERROR && s->transaction != NULL)
+		kafka_transaction_explain(s->transaction, code, s->fatal_text);
+	if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return true;
+	if (s->transaction != NULL &&
+	    kafka_transaction_is_finished(s->transaction, text))
 		return true;
 	snprintf(s->fatal_text, sizeof(s->fatal_text), "records are being given back");
 	return s->producer->is_going;
@@ -342,8 +320,14 @@ reopen(struct sink *base)
 		return ERR_FATAL;
 	s->aside = NULL;
 	if (s->producer != NULL) {
-		if (!kafka_producer_give_back(s->producer, GRACE_MS, GIVE_BACK_MS))
+		int64_t grace_ms = s->transaction == NULL ? GRACE_MS : 0;
+
+		if (s->transaction != NULL)
+			kafka_transaction_leave(s->transaction);
+		if (!kafka_producer_give_back(s->producer, grace_ms, GIVE_BACK_MS))
 			return ERR_FATAL;
+		if (s->transaction != NULL)
+			kafka_transaction_use(s->transaction, NULL);
 		if (!kafka_producer_close(s->producer))
 			s->aside = s->producer;
 		s->producer = NULL;
@@ -375,6 +359,8 @@ close_sink(struct sink *base)
 		return;
 	p = s->producer;
 	s->base.delivered = ignore;
+	if (s->transaction != NULL)
+		kafka_transaction_leave(s->transaction);
 	if (s->aside != NULL && !kafka_producer_close(s->aside))
 		log_debug(LOG_LIFECYCLE, "a producer still waits for its name server");
 	if (p != NULL && (!kafka_producer_give_back(p, 0, GIVE_BACK_MS) ||
@@ -383,6 +369,8 @@ close_sink(struct sink *base)
 		    LOG_LIFECYCLE, "the producer still waits for its name server");
 		return;
 	}
+	if (!kafka_transaction_close(s->transaction))
+		log_debug(LOG_LIFECYCLE, "a reader still waits for its name server");
 	close(s->fd);
 	free(s);
 }
@@ -394,6 +382,44 @@ static const struct sink_ops ops = {
     .is_fatal = is_fatal,
     .reopen = reopen,
     .close = close_sink,
+};
+
+/* ---- exactly once ---- */
+
+static int
+send_in_transaction(struct sink *base, const struct sink_record *r, uint64_t tag)
+{
+	return kafka_transaction_send(of_sink(base)->transaction, r, tag);
+}
+
+static int
+recover(struct sink *base, struct buffer *position)
+{
+	return kafka_transaction_recover(of_sink(base)->transaction, position);
+}
+
+static int
+commit(struct sink *base, struct bytes position)
+{
+	return kafka_transaction_commit(of_sink(base)->transaction, position);
+}
+
+static int
+abort_transaction(struct sink *base)
+{
+	return kafka_transaction_abort(of_sink(base)->transaction);
+}
+
+static const struct sink_ops transactional_ops = {
+    .send = send_in_transaction,
+    .poll = poll_deliveries,
+    .fd = event_fd,
+    .is_fatal = is_fatal,
+    .reopen = reopen,
+    .close = close_sink,
+    .recover = recover,
+    .commit = commit,
+    .abort = abort_transaction,
 };
 
 enum kafka_reach
@@ -438,12 +464,17 @@ kafka_sink_open(
 		return ERR_NOMEM;
 	s->base.ops = &ops;
 	s->settings = settings;
-	memcpy(s->uuid, uuid, sizeof(s->uuid));
 	s->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	if (s->fd < 0) {
 		log_error(LOG_LIFECYCLE, "eventfd: %s", strerror(errno));
 		err = ERR_FATAL;
 		goto fail;
+	}
+	if (settings->kafka.delivery == SETTINGS_EXACTLY_ONCE) {
+		s->base.ops = &transactional_ops;
+		err = kafka_transaction_open(&s->transaction, settings, uuid);
+		if (err != 0)
+			goto fail;
 	}
 	if (!kafka_is_idempotent(settings))
 		log_warning(LOG_DELIVERY,
@@ -457,6 +488,7 @@ kafka_sink_open(
 	*out = &s->base;
 	return 0;
 fail:
+	(void)kafka_transaction_close(s->transaction); /* it has no reader yet */
 	if (s->fd >= 0)
 		close(s->fd);
 	free(s);

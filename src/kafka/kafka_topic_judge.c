@@ -46,6 +46,7 @@ add_use(struct topic_use list[], size_t *count, const struct topic_use *use)
 		return;
 	}
 	list[i].is_route |= use->is_route;
+	list[i].is_position |= use->is_position;
 	list[i].has_no_key |= use->has_no_key;
 	list[i].may_lack_key |= use->may_lack_key;
 	if (list[i].max_age_ms < use->max_age_ms)
@@ -125,7 +126,7 @@ int
 topic_uses_list(struct check *c, const struct settings *settings,
     struct topic_use **out, size_t *count)
 {
-	struct topic_use *list = calloc(settings->route_count + 1, sizeof(*list));
+	struct topic_use *list = calloc(settings->route_count + 2, sizeof(*list));
 	int err = list == NULL ? ERR_NOMEM : 0;
 
 	*count = 0;
@@ -138,6 +139,13 @@ topic_uses_list(struct check *c, const struct settings *settings,
 
 		(void)snprintf(
 		    use.name, sizeof(use.name), "%s", settings->status.kafka_topic);
+		add_use(list, count, &use);
+	}
+	if (err == 0 && settings->kafka.delivery == SETTINGS_EXACTLY_ONCE) {
+		struct topic_use use = {.is_position = true};
+
+		(void)snprintf(
+		    use.name, sizeof(use.name), "%s", settings->kafka.position_topic);
 		add_use(list, count, &use);
 	}
 	if (err == 0)
@@ -312,6 +320,18 @@ judge_size(
 		    check_size(needs->producer_max_bytes).text, limit.text);
 }
 
+/* Nothing in it may ever be deleted but what is followed by a later one of its key. */
+static void
+judge_position(struct verdict *v, const struct topic_facts *f)
+{
+	if (f->is_compacted && !f->is_deleted)
+		add(v, CHECK_OK, "compacted, for positions");
+	else
+		add(v, CHECK_WARN,
+		    "its cleanup.policy has to be \"compact\" alone: positions are "
+		    "deleted, and after that the last batch may come twice");
+}
+
 int
 topic_judge(const struct topic_use *use, const struct topic_needs *needs,
     const struct topic_facts *facts, struct buffer *text, enum check_result *result)
@@ -319,7 +339,9 @@ topic_judge(const struct topic_use *use, const struct topic_needs *needs,
 	struct verdict v = {.text = text, .result = CHECK_OK};
 
 	judge_partitions(&v, needs, facts);
-	if (facts->is_configured) {
+	if (facts->is_configured && use->is_position)
+		judge_position(&v, facts);
+	if (facts->is_configured && (use->is_route || !use->is_position)) {
 		judge_key(&v, use, facts);
 		judge_retention(&v, use, needs, facts);
 		judge_time(&v, use, facts);

@@ -17,8 +17,9 @@
 /* What this gateway does with a topic. */
 struct topic_use {
 	char name[256];
-	bool is_route;     /* not only for status reports */
-	bool has_no_key;   /* of a route: the key is empty */
+	bool is_route;    /* not only for status reports */
+	bool is_position; /* kafka.position_topic: written to, and read at each start */
+	bool has_no_key;  /* of a route: the key is empty */
 	bool may_lack_key; /* of a route: it may render empty */
 	/* How old a record time may be when it is sent: 0, that of sending; INT64_MAX, as
 	 * old as the message is. */
@@ -26,8 +27,8 @@ struct topic_use {
 };
 
 /*
- * The topics that are the same for every record, of the routes that are on and of the
- * status reports, each once. Of a route whose topic comes from a template a line is said.
+ * The topics that are the same for every record, of the routes that are on, of the
+ * status reports and of the positions, each once. Of a route whose topic comes from a template a line is said.
  *
  * Ownership: *out is the caller's, free(3).
  * Errors:    ERR_NOMEM.

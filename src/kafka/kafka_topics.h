@@ -33,6 +33,10 @@ struct kafka_topic {
 	int32_t sticky_partition;
 	int64_t sticky_until_ms;
 	int64_t refresh_at_ms;
+	bool is_known;            /* these four: see kafka_producer_ask() */
+	bool is_refused;          /* it was not, for longer than a moment */
+	bool is_denied;           /* by kafka_producer_deny() */
+	int64_t unknown_since_ms; /* 0: it has not been asked for */
 	int64_t used_at_ms;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One record alone for as long as a partition is not proven. Invariant: a partition
- * that is not proven has at most one admitted record out.
+ * One record alone for as long as a partition is not proven. Invariants: a partition
+ * that is not proven has at most one admitted record out; all that are out were placed
+ * among the same number of partitions.
  */
 #include "partition_gate.h"
 
@@ -37,7 +38,7 @@ partition_gate_admit(
 {
 	struct gate_partition *p;
 
-	if (!make_room(g, count))
+	if (!make_room(g, count) || (g->out > 0 && g->among != count))
 		return false;
 	p = &g->list[partition];
 	if (p->out == 0 && now_ms - p->reported_at_ms > PARTITION_GATE_IDLE_MS)
@@ -45,6 +46,8 @@ partition_gate_admit(
 	if (!p->is_proven && p->out > 0)
 		return false;
 	p->out++;
+	g->out++;
+	g->among = count;
 	return true;
 }
 
@@ -54,6 +57,8 @@ partition_gate_report(
 {
 	struct gate_partition *p;
 
+	if (g->out > 0)
+		g->out--;
 	if (partition < 0 || !make_room(g, partition + 1))
 		return;
 	p = &g->list[partition];

@@ -11,8 +11,8 @@
  *   down | up               refuse all connections; take them again
  *   topic NAME PARTITIONS   make a topic (others are made with 4 when first asked for)
  *   topic-error NAME CODE   what metadata says about a topic; 0: all is well again
- *   error API CODE COUNT    fail the next COUNT requests; API: produce, metadata,
- *                           init-producer-id
+ *   error API CODE COUNT    fail the next COUNT requests (0: none any more); API:
+ *                           produce, metadata, init-producer-id
  *   rtt MS                  answer everything this much later
  *   quit
  *
@@ -95,11 +95,15 @@ push_errors(rd_kafka_mock_cluster_t *mock, const char *api, const char *code, in
 		return "unknown API";
 	if (err == RD_KAFKA_RESP_ERR_UNKNOWN)
 		return "unknown code";
-	if (count < 1 || count > ERROR_COUNT_MAX)
+	if (count < 0 || count > ERROR_COUNT_MAX)
 		return "count is out of range";
 	for (int i = 0; i < count; i++)
 		errors[i] = err;
-	rd_kafka_mock_push_request_errors_array(mock, key, (size_t)count, errors);
+	if (count == 0)
+		rd_kafka_mock_clear_request_errors(mock, key);
+	else
+		rd_kafka_mock_push_request_errors_array(
+		    mock, key, (size_t)count, errors);
 	return NULL;
 }
 

@@ -112,7 +112,8 @@ setup(void **state)
 	mock_cluster_open(&f->cluster);
 	mock_cluster_settings(&f->cluster, &f->settings);
 	f->settings.kafka.linger_ms = 0;
-	assert_int_equal(kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
+	assert_int_equal(
+	    kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
 	f->sink->delivered = take;
 	f->sink->context = f;
 	*state = f;

@@ -52,7 +52,8 @@ take(void *context, uint64_t tag, enum sink_result result, const char *text)
 static void
 open_sink(struct fixture *f)
 {
-	assert_int_equal(kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
+	assert_int_equal(
+	    kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
 	f->sink->delivered = take;
 	f->sink->context = f;
 }

@@ -107,6 +107,20 @@ compacted_needs_a_key(void **state)
 }
 
 static void
+positions_are_to_be_compacted_and_nothing_else(void **state)
+{
+	struct scene s = usual();
+
+	(void)state;
+	s.use = (struct topic_use){.name = "positions", .is_position = true};
+	assert_judged(&s, CHECK_WARN, "has to be \"compact\" alone");
+	s.facts.is_compacted = true;
+	assert_judged(&s, CHECK_WARN, "has to be \"compact\" alone");
+	s.facts.is_deleted = false;
+	assert_judged(&s, CHECK_OK, "compacted, for positions");
+}
+
+static void
 retention_shorter_than_the_backlog_warns(void **state)
 {
 	struct scene s = usual();
@@ -257,6 +271,7 @@ main(void)
 	    cmocka_unit_test(partitions_without_leader_fail),
 	    cmocka_unit_test(more_replicas_wanted_than_there_are_warn_with_acks_all),
 	    cmocka_unit_test(compacted_needs_a_key),
+	    cmocka_unit_test(positions_are_to_be_compacted_and_nothing_else),
 	    cmocka_unit_test(retention_shorter_than_the_backlog_warns),
 	    cmocka_unit_test(retention_shorter_than_record_times_are_old_warns),
 	    cmocka_unit_test(a_limit_on_old_record_times_warns),

@@ -163,7 +163,8 @@ setup(void **state)
 	f->property = (struct settings_property){backoff, fast, 1};
 	k->properties = &f->property;
 	k->property_count = 1;
-	assert_int_equal(kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
+	assert_int_equal(
+	    kafka_sink_open(&f->sink, &f->settings, (const uint8_t[16]){1}), 0);
 	f->sink->delivered = take;
 	f->sink->context = f;
 	*state = f;

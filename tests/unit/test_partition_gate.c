@@ -74,8 +74,33 @@ topic_may_grow(void **state)
 
 	(void)state;
 	assert_true(partition_gate_admit(&g, 0, 1, 0));
-	assert_true(partition_gate_admit(&g, 5, 6, 0));
-	assert_false(partition_gate_admit(&g, 0, 6, 0));
+	partition_gate_report(&g, 0, true, 1);
+	assert_true(partition_gate_admit(&g, 5, 6, 2));
+	assert_false(partition_gate_admit(&g, 5, 6, 2));
+	assert_true(partition_gate_admit(&g, 0, 6, 2));
+	assert_true(partition_gate_admit(&g, 0, 6, 2));
+	partition_gate_fini(&g);
+}
+
+/* The same key, before and after: 4 partitions, then 2, then 3. */
+static void
+nothing_goes_elsewhere_before_all_is_back(void **state)
+{
+	struct partition_gate g = {0};
+
+	(void)state;
+	assert_true(partition_gate_admit(&g, 3, 4, 0));
+	assert_true(partition_gate_admit(&g, 2, 4, 0));
+	assert_false(partition_gate_admit(&g, 1, 2, 1));
+	partition_gate_report(&g, 3, false, 2);
+	assert_false(partition_gate_admit(&g, 1, 2, 2));
+	partition_gate_report(&g, -1, false, 3);
+	assert_true(partition_gate_admit(&g, 1, 2, 3));
+	assert_false(partition_gate_admit(&g, 2, 3, 3));
+	partition_gate_report(&g, 1, true, 4);
+	assert_true(partition_gate_admit(&g, 1, 2, 4));
+	assert_true(partition_gate_admit(&g, 0, 2, 4));
+	assert_false(partition_gate_admit(&g, 0, 3, 4));
 	partition_gate_fini(&g);
 }
 
@@ -101,6 +126,7 @@ main(void)
 	    cmocka_unit_test(long_silence_must_be_proven_again),
 	    cmocka_unit_test(outage_is_no_silence),
 	    cmocka_unit_test(topic_may_grow),
+	    cmocka_unit_test(nothing_goes_elsewhere_before_all_is_back),
 	    cmocka_unit_test(report_of_what_was_placed_later_is_taken),
 	};
 	return cmocka_run_group_tests_name("partition_gate", tests, NULL, NULL);
