@@ -62,6 +62,12 @@ bytes_of(const struct fake_landed *r)
 	return r->value_size + (r->key == NULL ? 0 : strlen(r->key));
 }
 
+static bool
+is_transactional(const struct fake_sink *s)
+{
+	return s->sink.ops->commit != NULL;
+}
+
 static int
 fake_send(struct sink *sink, const struct sink_record *r, uint64_t tag)
 {
@@ -72,6 +78,10 @@ fake_send(struct sink *sink, const struct sink_record *r, uint64_t tag)
 	assert(r->key.data != NULL || r->key.size == 0);
 	if (s->is_fatal)
 		return ERR_FATAL;
+	assert(s->call == FAKE_NO_CALL || s->call == FAKE_RECOVER);
+	if (is_transactional(s) && !s->is_recovered)
+		return ERR_AWAY;
+	assert(!s->is_rejected); /* it has to be aborted */
 	if (s->out_count >= s->queue_max)
 		return ERR_FULL;
 	if (s->send_max > 0 && r->value.size > s->send_max)
@@ -123,6 +133,8 @@ answer(struct fake_sink *s, size_t index, bool lands, enum sink_result result)
 		s->landed[s->landed_count++] = f.as_landed;
 	}
 	s->queue[index].has_landed = lands;
+	if (is_transactional(s) && result != SINK_DELIVERED)
+		s->is_rejected = true;
 	s->sink.delivered(s->sink.context, f.as_landed.tag, result, text);
 }
 
@@ -208,9 +220,11 @@ fake_poll(struct sink *sink)
 {
 	struct fake_sink *s = (struct fake_sink *)sink;
 	size_t idle = 0;
-	size_t left = s->batches_per_poll;
+	/* A transaction that has to be aborted: nothing more is sent. */
+	size_t left = s->is_rejected ? 0 : s->batches_per_poll;
 
-	while (left > 0 && idle < s->partitions && !s->is_fatal && !s->is_down) {
+	while (left > 0 && !s->is_rejected && idle < s->partitions && !s->is_fatal &&
+	       !s->is_down) {
 		size_t partition = s->next_partition;
 
 		s->next_partition = (s->next_partition + 1) % s->partitions;
@@ -259,6 +273,107 @@ fake_reopen(struct sink *sink)
 		return ERR_FATAL;
 	}
 	s->is_fatal = false;
+	s->is_recovered = false;
+	s->call = FAKE_NO_CALL;
+	return 0;
+}
+
+/* ---- transactions ---- */
+
+/* Does this call have to be made again? */
+static bool
+wants_again(struct fake_sink *s, enum fake_call call)
+{
+	assert(s->call == FAKE_NO_CALL || s->call == call);
+	if (s->call == FAKE_NO_CALL)
+		s->call_count = 0;
+	s->call = call;
+	if (s->is_down || s->call_count++ < s->again_count)
+		return true;
+	s->call = FAKE_NO_CALL;
+	return false;
+}
+
+static void
+take_back(struct fake_sink *s)
+{
+	for (size_t i = s->committed_count; i < s->landed_count; i++)
+		free_landed(&s->landed[i]);
+	s->abort_landed_count += s->landed_count - s->committed_count;
+	s->landed_count = s->committed_count;
+	s->is_rejected = false;
+}
+
+static int
+fake_recover(struct sink *sink, struct buffer *position)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+
+	if (s->is_fatal)
+		return ERR_FATAL;
+	assert(!s->is_recovered && s->out_count == 0);
+	if (wants_again(s, FAKE_RECOVER))
+		return ERR_AWAY;
+	if (s->refused_recoveries > 0) {
+		s->refused_recoveries--;
+		return ERR_REFUSED;
+	}
+	take_back(s);
+	s->is_recovered = true;
+	buffer_clear(position);
+	return buffer_append(position, s->position.data, s->position.size);
+}
+
+static int
+fake_commit(struct sink *sink, struct bytes position)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+	bool happens = s->fatal_commits == 0;
+
+	if (s->is_fatal)
+		return ERR_FATAL;
+	assert(s->is_recovered && s->out_count == 0 && !s->is_rejected);
+	assert(s->landed_count > s->committed_count);
+	if (wants_again(s, FAKE_COMMIT))
+		return ERR_AWAY;
+	if (s->refused_commits > 0) {
+		s->refused_commits--;
+		s->is_rejected = true;
+		return ERR_REFUSED;
+	}
+	if (happens) {
+		s->committed_count = s->landed_count;
+		s->commit_count++;
+		buffer_clear(&s->position);
+		assert(buffer_append(&s->position, position.data, position.size) == 0);
+		assert(buffer_reserve(&s->position, 1) == 0);
+		s->position.data[s->position.size] = '\0';
+	}
+	if (happens && s->fatal_commits_after == 0)
+		return 0;
+	s->fatal_commits -= !happens;
+	s->fatal_commits_after -= happens;
+	s->is_fatal = true;
+	return ERR_FATAL;
+}
+
+static int
+fake_abort(struct sink *sink)
+{
+	struct fake_sink *s = (struct fake_sink *)sink;
+
+	if (s->is_fatal)
+		return ERR_FATAL;
+	assert(s->is_recovered);
+	for (size_t i = 0; i < s->queue_count; i++) {
+		if (!s->queue[i].is_answered)
+			answer(s, i, false, SINK_NOT_DELIVERED);
+	}
+	sweep(s);
+	if (wants_again(s, FAKE_ABORT))
+		return ERR_AWAY;
+	take_back(s);
+	s->abort_count++;
 	return 0;
 }
 
@@ -291,13 +406,41 @@ fake_sink_init(struct fake_sink *s)
 }
 
 void
+fake_sink_init_transactional(struct fake_sink *s)
+{
+	static const struct sink_ops ops = {
+	    .send = fake_send,
+	    .poll = fake_poll,
+	    .fd = fake_fd,
+	    .is_fatal = fake_is_fatal,
+	    .reopen = fake_reopen,
+	    .close = fake_close,
+	    .recover = fake_recover,
+	    .commit = fake_commit,
+	    .abort = fake_abort,
+	};
+
+	fake_sink_init(s);
+	s->sink.ops = &ops;
+	s->is_gapless = false;
+	s->again_count = 1;
+}
+
+void
 fake_sink_fini(struct fake_sink *s)
 {
 	fake_sink_forget(s);
+	buffer_fini(&s->position);
 	for (size_t i = 0; i < s->landed_count; i++)
 		free_landed(&s->landed[i]);
 	free(s->queue);
 	free(s->landed);
+}
+
+size_t
+fake_sink_partition(const struct fake_sink *s, const char *key)
+{
+	return partition_of(s, (struct bytes){key, strlen(key)});
 }
 
 void
@@ -315,4 +458,6 @@ fake_sink_forget(struct fake_sink *s)
 	s->out_count = 0;
 	s->out_bytes = 0;
 	s->is_fatal = false;
+	s->is_recovered = false;
+	s->call = FAKE_NO_CALL;
 }

@@ -28,6 +28,13 @@ struct fake_landed {
 
 struct fake_record;
 
+enum fake_call {
+	FAKE_NO_CALL,
+	FAKE_RECOVER,
+	FAKE_COMMIT,
+	FAKE_ABORT,
+};
+
 struct fake_sink {
 	struct sink sink; /* first, so that one is the other */
 
@@ -49,9 +56,24 @@ struct fake_sink {
 	size_t landed_on_reopen;   /* of what is given back, so many have landed */
 	size_t reopen_failures;    /* so many more calls of reopen() fail */
 
-	/* What happened. */
+	/* The same, of one with transactions. */
+	size_t again_count;        /* each of the three says "again" so many times */
+	size_t refused_recoveries; /* so many more are refused */
+	size_t refused_commits;    /* so many more are refused */
+	size_t fatal_commits; /* so many more fail for good, and have not happened */
+	size_t fatal_commits_after; /* so many more fail for good, but have happened */
+
+	/*
+	 * What happened. With transactions landed holds what is not committed, too, behind
+	 * the first committed_count.
+	 */
 	struct fake_landed *landed;
 	size_t landed_count;
+	size_t committed_count;
+	size_t commit_count;
+	size_t abort_count;
+	size_t abort_landed_count; /* records that were taken back */
+	struct buffer position;    /* of the last commit; a NUL behind it */
 	size_t sent_count;
 	size_t reopen_count;
 	size_t out_count; /* sent and not come back */
@@ -65,16 +87,29 @@ struct fake_sink {
 	size_t landed_capacity;
 	size_t next_partition;
 	bool is_fatal;
+	bool is_recovered;   /* since there is this producer */
+	bool is_rejected;    /* of this transaction something was */
+	enum fake_call call; /* it said "again" */
+	size_t call_count;   /* so many times */
 };
 
 /* One partition, batches of 100, ten batches a poll, a queue of 100,000; gapless. */
 void fake_sink_init(struct fake_sink *s);
+
+/* One with transactions; what is refused is not fatal. "Again" is said once each time. */
+void fake_sink_init_transactional(struct fake_sink *s);
 void fake_sink_fini(struct fake_sink *s);
+
+/* Where a record with that key goes. */
+size_t fake_sink_partition(const struct fake_sink *s, const char *key);
 
 /* The producer fails for good. */
 void fake_sink_fail(struct fake_sink *s);
 
-/* The producer dies with its process: what is out is gone, and nobody is told. */
+/*
+ * The producer dies with its process: what is out is gone, and nobody is told. What landed
+ * in its transaction stays until the next one has recovered.
+ */
 void fake_sink_forget(struct fake_sink *s);
 
 #endif
