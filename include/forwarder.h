@@ -28,7 +28,7 @@
  * The name under which the journal keeps the position of the lane that buries records
  * which no route matches; no route can have it.
  */
-#define FORWARDER_UNROUTED "(unrouted)"
+#define FORWARDER_UNROUTED JOURNAL_UNROUTED
 
 struct forwarder;
 
@@ -46,6 +46,8 @@ struct forwarder_options {
 	 * one is delivered.
 	 */
 	int retries;
+	/* Orders to drop the oldest may come: how far was sent is noted in the journal. */
+	bool may_drop_oldest;
 	/* Counts what was delivered as acked_seq moves over it. Borrowed; NULL: nobody. */
 	struct topic_counts *topics;
 };
@@ -78,13 +80,19 @@ void forwarder_close(struct forwarder *f);
  */
 int forwarder_step(struct forwarder *f, int64_t now_ms, int64_t real_ms);
 
+/* Ingest has woken us: it may have left an order to drop the oldest. */
+void forwarder_wake(struct forwarder *f);
+
 /* How long the caller may wait before the next step: 0 = not at all, -1 = for good. */
 int forwarder_timeout_ms(const struct forwarder *f, int64_t now_ms);
+
+/* Why the journal does not take what was delivered; 0: it does. It is tried again. */
+int forwarder_journal_error(const struct forwarder *f);
 
 /* Stop sending new records; deliveries are still collected. */
 void forwarder_stop(struct forwarder *f);
 
-/* Is nothing in flight? After forwarder_stop(): ready to close. */
+/* Is nothing in flight, and no transaction open? After forwarder_stop(): ready to close. */
 bool forwarder_is_settled(const struct forwarder *f);
 
 /*

@@ -41,4 +41,16 @@ const struct settings_route *route_settings(const struct route *r);
 int route_render(struct route *r, const struct record *record, uint64_t seq,
     int64_t now_ms, bool forwarded_time, struct sink_record *out, const char **why);
 
+/* Does it announce gaps in its own topic (gap_records), which has to be static? */
+bool route_announces_gaps(const struct route *r);
+
+/*
+ * Make the announcement: sequences of the journal that were removed and will not come.
+ * For a route that announces gaps.
+ *
+ * Ownership: as route_render(). Errors: ERR_NOMEM.
+ */
+int route_render_gap(struct route *r, const struct journal_gap *gap, int64_t now_ms,
+    struct sink_record *out);
+
 #endif

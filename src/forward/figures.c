@@ -182,12 +182,16 @@ figures_publish(struct figures *f, int64_t now_ms)
 	const struct topic_counts *t = f->options.topics;
 	struct journal_stat stat;
 	uint64_t next_seq = UINT64_MAX;
+	int err;
 
 	if (journal_stat(f->options.journal, &stat) == 0) {
 		next_seq = stat.next_seq;
 		journal_stat_fini(&stat);
 	}
 	f->board.alive_at_ms = now_ms;
+	err = forwarder_journal_error(f->options.forwarder);
+	copy_text(f->board.journal_error, sizeof(f->board.journal_error),
+	    err == 0 ? "" : err_str(err));
 	look_at_kafka(f, now_ms);
 	for (size_t i = 0; i < f->count; i++)
 		look_at_route(f, i, next_seq, now_ms);

@@ -73,6 +73,8 @@ open_forwarder(struct forward *f)
 	    .buffer_max_bytes = f->worker->settings->kafka.buffer_max_bytes,
 	    .retries = f->worker->settings->kafka.retries,
 	    .topics = &f->topics,
+	    .may_drop_oldest =
+		f->worker->settings->journal.on_full == SETTINGS_FULL_DROP_OLDEST,
 	};
 
 	return forwarder_open(&f->forwarder, &options);
@@ -158,8 +160,10 @@ wait_for_something(struct forward *f, int limit_ms)
 		return;
 	if (fds[1].revents & POLLIN)
 		read_empty(fds[1].fd);
-	if (fds[2].revents & POLLIN)
+	if (fds[2].revents & POLLIN) {
 		read_empty(w->wake_fd);
+		forwarder_wake(f->forwarder);
+	}
 	if (fds[2].revents & (POLLERR | POLLNVAL)) {
 		log_warning(
 		    LOG_LIFECYCLE, "the wake-up from ingest is broken: polling");
@@ -232,7 +236,9 @@ run(struct forward *f)
 		wait_for_something(
 		    f, f->worker->wake_fd < 0 ? ALONE_WAIT_MS : LONG_WAIT_MS);
 	}
-	if (err != 0)
+	if (err == ERR_IDENTITY)
+		log_info(LOG_LIFECYCLE, "ends, to start again with the new identity");
+	else if (err != 0)
 		log_error(LOG_LIFECYCLE, "cannot go on: %s", err_str(err));
 	return err;
 }
@@ -249,8 +255,11 @@ stop(struct forward *f)
 	while (!forwarder_is_settled(f->forwarder) && now_ms < end_ms) {
 		/* What was asked to stop stays asked: only wait for the sink. */
 		struct pollfd fd = {f->sink->ops->fd(f->sink), POLLIN, 0};
+		int wait_ms = forwarder_timeout_ms(f->forwarder, now_ms);
 
-		if (poll(&fd, 1, (int)(end_ms - now_ms)) > 0)
+		if (wait_ms < 0 || wait_ms > end_ms - now_ms)
+			wait_ms = (int)(end_ms - now_ms);
+		if (poll(&fd, 1, wait_ms) > 0)
 			read_empty(fd.fd);
 		now_ms = now_monotonic_ms();
 		if (forwarder_step(f->forwarder, now_ms, now_real_ms()) != 0)
@@ -302,8 +311,7 @@ forward_run(struct worker *w)
 	err = journal_open(&f.journal, JOURNAL_FORWARD, &options);
 	if (err != 0)
 		goto end;
-	err = kafka_sink_open(
-	    &f.sink, w->settings, journal_identity(f.journal)->uuid);
+	err = kafka_sink_open(&f.sink, w->settings, journal_identity(f.journal)->uuid);
 	if (err == ERR_INVALID)
 		status = EXIT_CONFIG;
 	if (err == 0)

@@ -5,9 +5,10 @@
  * A step collects what came back, mends the producer, lets lanes that have drained go
  * back, then sends: the lanes take turns, a run of the journal at a time, so that those
  * at the same place share one read. Positions move in memory and are recorded, and the
- * journal truncated, a few times a second.
+ * journal truncated, a few times a second. With exactly once what came back counts when
+ * its transaction is committed, see transaction.h.
  *
- * Invariants: a position moves only over what lane_deliver(), lane_bury(), lane_pass()
+ * Invariants: a position moves only over what lane_deliver(), lane_commit(), lane_bury()
  * or lane_skip() has settled. Every record that the sink took comes back by
  * take_delivery(), once; before it does, nothing of it is freed.
  *
@@ -25,8 +26,6 @@
 #include "err.h"
 #include "forwarder_parts.h"
 
-#define RUN_BYTES_USUAL ((uint64_t)64 * 1024)
-#define PINNED_RUNS_MIN 2
 #define ACK_INTERVAL_MS 200
 #define ACK_RETRY_MS    1000
 #define TRUNCATIONS_MAX 8
@@ -47,6 +46,8 @@ take_delivery(void *context, uint64_t tag, enum sink_result result, const char *
 	f->in_flight--;
 	if (pinned != NULL)
 		readahead_unpin(f->readahead, pinned);
+	if (transaction_take(f, lane, number, result))
+		return;
 	if (result != SINK_NOT_DELIVERED)
 		f->has_progress = true;
 	if (result == SINK_DELIVERED)
@@ -54,160 +55,6 @@ take_delivery(void *context, uint64_t tag, enum sink_result result, const char *
 	else
 		lane_reject(lane, lane_seq_at(lane, number), result,
 		    f->is_alone && tag == f->alone_tag, text);
-}
-
-/* All filters of all routes, so that a record is matched once. */
-static int
-open_matcher(struct forwarder *f, const struct forwarder_options *o)
-{
-	int err = topic_matcher_open(&f->matcher);
-
-	for (size_t i = 0; i < o->route_count && err == 0; i++) {
-		const struct settings_route *s = route_settings(o->routes[i]);
-
-		for (size_t k = 0; k < s->topic_filter_count && err == 0; k++)
-			err = topic_matcher_add(
-			    f->matcher, s->topic_filters[k], (uint32_t)i);
-	}
-	return err;
-}
-
-static int
-open_readahead(struct forwarder *f, const struct forwarder_options *o)
-{
-	uint64_t runs = o->buffer_max_bytes / RUN_BYTES_USUAL;
-	const struct readahead_options options = {
-	    .journal = f->journal,
-	    .matcher = f->matcher,
-	    .route_count = o->route_count,
-	    .reader_max = f->lane_count,
-	    .pin_max = runs < PINNED_RUNS_MIN ? PINNED_RUNS_MIN : (size_t)runs,
-	};
-
-	return readahead_open(&f->readahead, &options);
-}
-
-/* What the settings of its route ask of a lane. */
-static void
-apply_settings(struct lane *lane, const struct forwarder_options *o)
-{
-	const struct settings_route *s = route_settings(lane->route);
-
-	lane->is_off = !s->enabled;
-	if (lane->is_off)
-		log_event(LOG_LEVEL_INFO, LOG_DELIVERY,
-		    &(struct log_details){.route = lane->name},
-		    "route %s is switched off in the configuration: the journal keeps "
-		    "what is for it, from %llu on",
-		    lane->name, (unsigned long long)lane->acked_seq + 1);
-	if (s->on_reject != SETTINGS_REJECT_BURY)
-		return;
-	lane->refusals_max = o->retries > 0 ? (unsigned)o->retries : 0;
-	if (o->retries < 0)
-		log_event(LOG_LEVEL_WARNING, LOG_DELIVERY,
-		    &(struct log_details){.route = lane->name},
-		    "route %s: on_reject = \"bury\" without kafka.retries never "
-		    "buries: "
-		    "the route holds as with \"hold\"",
-		    lane->name);
-}
-
-/* Filters hold no control characters: a line each. */
-static int
-join_filters(char **out, const struct settings_route *s)
-{
-	struct buffer text = {0};
-	int err = 0;
-
-	for (size_t k = 0; k < s->topic_filter_count && err == 0; k++)
-		err = buffer_printf(&text, "%s\n", s->topic_filters[k]);
-	if (err == 0)
-		err = buffer_append(&text, "", 1);
-	if (err != 0)
-		buffer_fini(&text);
-	*out = (char *)text.data;
-	return err;
-}
-
-/* Cuts the text up. */
-static int
-open_passed(struct lane *lane, const struct journal_passed *passed)
-{
-	char *rest, *filter;
-	int err;
-
-	if (passed->until_seq <= lane->acked_seq)
-		return 0;
-	err = topic_matcher_open(&lane->passed_filters);
-	filter = strtok_r(passed->asked, "\n", &rest);
-	for (; filter != NULL && err == 0; filter = strtok_r(NULL, "\n", &rest))
-		err = topic_matcher_add(lane->passed_filters, filter, 0);
-	if (err != 0)
-		return err;
-	lane->passed_seq = passed->until_seq;
-	log_event(LOG_LEVEL_INFO, LOG_DELIVERY,
-	    &(struct log_details){
-		.route = lane->name, .counts = {{"acked_seq", lane->acked_seq}}},
-	    "route %s: its filters were changed: of what lies between %llu and %llu it "
-	    "delivers what they did not match before",
-	    lane->name, (unsigned long long)lane->acked_seq,
-	    (unsigned long long)passed->until_seq + 1);
-	return 0;
-}
-
-/*
- * A lane whose filters were changed may have passed what they match now. It goes back,
- * or that would be past all lanes, and nobody would have it.
- */
-static int
-ask_for_filters(struct forwarder *f, const struct forwarder_options *o,
-    struct journal_passed *passed)
-{
-	char **asked = calloc(f->lane_count, sizeof(*asked));
-	int err = asked == NULL ? ERR_NOMEM : 0;
-
-	for (size_t i = 0; i < o->route_count && err == 0; i++)
-		err = join_filters(&asked[i], route_settings(o->routes[i]));
-	if (err == 0)
-		err = journal_routes_ask(
-		    f->journal, (const char *const *)asked, f->acked_seq, passed);
-	for (size_t i = 0; asked != NULL && i < o->route_count; i++)
-		free(asked[i]);
-	free(asked);
-	return err;
-}
-
-static int
-open_lanes(struct forwarder *f, const struct forwarder_options *o)
-{
-	struct journal_passed *passed = calloc(f->lane_count, sizeof(*passed));
-	const char **names = calloc(f->lane_count, sizeof(*names));
-	int err = ERR_NOMEM;
-
-	if (names == NULL || passed == NULL)
-		goto end;
-	for (size_t i = 0; i < o->route_count; i++)
-		names[i] = route_name(o->routes[i]);
-	names[o->route_count] = FORWARDER_UNROUTED;
-	err = journal_routes_set(f->journal, names, f->lane_count, f->acked_seq);
-	if (err == 0)
-		err = ask_for_filters(f, o, passed);
-	for (size_t i = 0; i < f->lane_count && err == 0; i++)
-		err = lane_init(&f->lanes[i], names[i],
-		    i < o->route_count ? o->routes[i] : NULL, &f->room,
-		    f->acked_seq[i]);
-	for (size_t i = 0; i < f->lane_count; i++)
-		f->lanes[i].topics = o->topics;
-	for (size_t i = 0; i < o->route_count && err == 0; i++)
-		err = open_passed(&f->lanes[i], &passed[i]);
-	for (size_t i = 0; i < o->route_count && err == 0; i++)
-		apply_settings(&f->lanes[i], o);
-end:
-	for (size_t i = 0; passed != NULL && i < f->lane_count; i++)
-		free(passed[i].asked);
-	free(passed);
-	free(names);
-	return err;
 }
 
 int
@@ -230,17 +77,25 @@ forwarder_open(struct forwarder **out, const struct forwarder_options *o)
 	if (o->route_count > 1)
 		f->room.each /= 2;
 	f->room.common = o->buffer_max_bytes - f->room.each * o->route_count;
+	f->marks_sent = o->may_drop_oldest;
 	f->has_progress = true;
 	f->is_dirty = true; /* also truncates what an earlier one has left */
 	f->lanes = calloc(f->lane_count, sizeof(*f->lanes));
 	f->acked_seq = calloc(f->lane_count, sizeof(*f->acked_seq));
-	if (f->lanes == NULL || f->acked_seq == NULL)
+	f->route_names = calloc(f->lane_count, sizeof(*f->route_names));
+	if (f->lanes == NULL || f->acked_seq == NULL || f->route_names == NULL)
 		goto fail;
-	err = open_matcher(f, o);
+	for (size_t i = 0; i < o->route_count; i++)
+		f->route_names[i] = route_name(o->routes[i]);
+	err = forwarder_open_matcher(f, o);
 	if (err == 0)
-		err = open_readahead(f, o);
+		err = forwarder_open_readahead(f, o);
 	if (err == 0)
-		err = open_lanes(f, o);
+		err = forwarder_open_lanes(f, o);
+	if (err == 0)
+		err = forwarder_open_marks(f);
+	if (err == 0)
+		err = transaction_init(f);
 	if (err != 0)
 		goto fail;
 	f->sink->delivered = take_delivery;
@@ -259,10 +114,13 @@ forwarder_close(struct forwarder *f)
 		return;
 	for (size_t i = 0; f->lanes != NULL && i < f->lane_count; i++)
 		lane_fini(&f->lanes[i]);
+	forwarder_close_orders(f);
+	transaction_fini(&f->transaction);
 	readahead_close(f->readahead);
 	topic_matcher_close(f->matcher);
 	free(f->lanes);
 	free(f->acked_seq);
+	free(f->route_names);
 	free(f);
 }
 
@@ -274,6 +132,8 @@ forwarder_note_fatal(struct forwarder *f, const char *text)
 	if (f->is_fatal)
 		return;
 	f->is_fatal = true;
+	if (transaction_is_rushed(f))
+		f->has_progress = false;
 	f->reopen_at_ms = f->now_ms + f->reopen_delay_ms;
 	snprintf(f->fatal_why, sizeof(f->fatal_why), "%s", text);
 	log_repeated(&f->fatal_log, f->now_ms, LOG_LEVEL_WARNING, LOG_CONNECTION,
@@ -310,6 +170,7 @@ mend_sink(struct forwarder *f)
 	if (f->sink->ops->reopen(f->sink) == 0) {
 		f->is_fatal = false;
 		f->fatal_why[0] = '\0';
+		transaction_restart(f);
 	} else {
 		f->reopen_at_ms = f->now_ms + f->reopen_delay_ms;
 	}
@@ -320,6 +181,8 @@ mend_sink(struct forwarder *f)
 static void
 settle_all(struct forwarder *f)
 {
+	if (!transaction_is_clear(f))
+		return;
 	for (size_t i = 0; i < f->lane_count; i++) {
 		struct lane *lane = &f->lanes[i];
 
@@ -376,6 +239,7 @@ acknowledge(struct forwarder *f)
 	if ((!f->is_dirty && !f->has_more_to_truncate) || f->now_ms < f->ack_at_ms)
 		return;
 	err = record_positions(f);
+	f->ack_error = err;
 	if (err == 0)
 		return;
 	f->ack_at_ms = f->now_ms + ACK_RETRY_MS;
@@ -393,6 +257,8 @@ forwarder_checkpoint(struct forwarder *f)
 int
 forwarder_step(struct forwarder *f, int64_t now_ms, int64_t real_ms)
 {
+	size_t sent_count;
+	bool is_idle;
 	int err;
 
 	f->now_ms = now_ms;
@@ -401,8 +267,17 @@ forwarder_step(struct forwarder *f, int64_t now_ms, int64_t real_ms)
 	readahead_refresh(f->readahead);
 	f->sink->ops->poll(f->sink);
 	mend_sink(f);
+	err = transaction_step(f, false);
+	if (err != 0)
+		return err;
 	settle_all(f);
+	forwarder_take_orders(f);
+	sent_count = f->transaction.record_count;
 	err = forwarder_advance(f);
+	is_idle = f->in_flight == 0 && !f->has_more &&
+		  f->transaction.record_count == sent_count;
+	if (err == 0)
+		err = transaction_step(f, is_idle);
 	settle_all(f); /* what the sink has refused at once */
 	acknowledge(f);
 	return err;
@@ -423,8 +298,9 @@ int
 forwarder_timeout_ms(const struct forwarder *f, int64_t now_ms)
 {
 	int64_t wait_ms = -1;
+	int64_t next_ms = transaction_next_ms(f);
 
-	if (f->has_more && !f->is_stopping)
+	if ((f->has_more || f->orders.has_more) && !f->is_stopping)
 		return 0;
 	if (f->is_dirty || f->has_more_to_truncate)
 		no_later_than(&wait_ms, f->ack_at_ms, now_ms);
@@ -433,6 +309,8 @@ forwarder_timeout_ms(const struct forwarder *f, int64_t now_ms)
 		    &wait_ms, f->has_progress ? now_ms : f->reopen_at_ms, now_ms);
 	if (!f->is_stopping && f->is_full)
 		no_later_than(&wait_ms, f->now_ms + FULL_RETRY_MS, now_ms);
+	if (next_ms >= 0)
+		no_later_than(&wait_ms, next_ms, now_ms);
 	for (size_t i = 0; i < f->lane_count && !f->is_stopping; i++) {
 		/* One whose time had come has been tried: what it waits for now will wake us. */
 		if (f->lanes[i].hold != LANE_RUNS &&
@@ -440,6 +318,12 @@ forwarder_timeout_ms(const struct forwarder *f, int64_t now_ms)
 			no_later_than(&wait_ms, f->lanes[i].hold_until_ms, now_ms);
 	}
 	return wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms;
+}
+
+int
+forwarder_journal_error(const struct forwarder *f)
+{
+	return f->ack_error;
 }
 
 void
@@ -451,7 +335,7 @@ forwarder_stop(struct forwarder *f)
 bool
 forwarder_is_settled(const struct forwarder *f)
 {
-	return f->in_flight == 0;
+	return f->in_flight == 0 && transaction_is_over(f);
 }
 
 /* Has it nothing to do that it could ever do? */
@@ -473,7 +357,7 @@ forwarder_is_empty(const struct forwarder *f)
 		if (!is_done(f, &f->lanes[i]))
 			return false;
 	}
-	return !f->is_dirty && !f->has_more_to_truncate;
+	return !f->is_dirty && !f->has_more_to_truncate && !f->orders.has_more;
 }
 
 void
@@ -481,8 +365,11 @@ forwarder_route_stat(
     const struct forwarder *f, size_t index, struct forwarder_route_stat *out)
 {
 	const struct lane *lane = &f->lanes[index];
-	const char *why = lane->hold != LANE_RUNS ? lane->held_why : f->fatal_why;
+	const char *waits = transaction_why(f);
+	const char *why = f->fatal_why[0] != '\0' ? f->fatal_why : waits;
 
+	if (lane->hold != LANE_RUNS)
+		why = lane->held_why;
 	if (lane->is_off)
 		why = "switched off in the configuration";
 	*out = (struct forwarder_route_stat){
@@ -492,7 +379,8 @@ forwarder_route_stat(
 	    .delivered_bytes = lane->delivered_bytes,
 	    .dead_count = lane->dead_count,
 	    .error_count = lane->error_count,
-	    .is_held = lane->is_off || lane->hold != LANE_RUNS || f->is_fatal,
+	    .is_held = lane->is_off || lane->hold != LANE_RUNS || f->is_fatal ||
+		       waits[0] != '\0',
 	    .held_why = why,
 	};
 }

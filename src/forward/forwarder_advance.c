@@ -21,8 +21,6 @@
 #define STEP_WORK 4096
 #define BURY_WORK 256
 
-#define GAP_LOOK_MS 1000
-
 /* ---- reading ---- */
 
 void
@@ -31,41 +29,6 @@ forwarder_leave_run(struct forwarder *f, struct lane *lane)
 	if (lane->run != NULL)
 		readahead_leave(f->readahead, lane->run);
 	lane->run = NULL;
-}
-
-/* How far do gap markers explain that nothing is at next_seq? */
-static uint64_t
-gap_reach(struct forwarder *f, struct lane *lane)
-{
-	uint64_t reach = lane->next_seq;
-	uint64_t from = lane->gap_seq;
-	struct journal_gap gap;
-
-	/* The last one that was seen is looked at again: it may have grown. */
-	while (
-	    journal_gap_read(f->journal, from, &gap) == 0 && gap.first_seq <= reach) {
-		if (gap.first_seq + gap.count > reach)
-			reach = gap.first_seq + gap.count;
-		lane->gap_seq = gap.first_seq;
-		from = gap.first_seq + 1;
-	}
-	return reach;
-}
-
-/* The journal has nothing at next_seq or behind, but perhaps a gap marker. */
-static void
-reach_end(struct forwarder *f, struct lane *lane)
-{
-	uint64_t reach;
-
-	if (lane->is_at_end && f->now_ms - lane->gap_looked_ms < GAP_LOOK_MS)
-		return;
-	reach = gap_reach(f, lane);
-	lane->gap_looked_ms = f->now_ms;
-	if (reach == lane->next_seq)
-		lane->is_at_end = true;
-	else
-		lane_skip(lane, reach);
 }
 
 static void
@@ -80,9 +43,26 @@ hold_damaged(
 	lane_hold(lane, LANE_HOLD_READ, f->now_ms, why);
 }
 
+/* Out of the way with it: kept as it is, and a gap for the lanes. False: it stays. */
+static bool
+set_aside(struct forwarder *f, const struct damage *damage)
+{
+	struct journal_range range = {damage->base_seq, damage->end_seq};
+
+	if (journal_quarantine(f->journal, &range) != 0)
+		return false;
+	log_event(LOG_LEVEL_ERROR, LOG_JOURNAL,
+	    &(struct log_details){.counts = {{"first_seq", range.first_seq},
+				      {"count", range.end_seq - range.first_seq}}},
+	    "sequences %llu to %llu of the journal are damaged: the batch was set "
+	    "aside as it is, a gap marker tells what is lost",
+	    (unsigned long long)range.first_seq, (unsigned long long)range.end_seq - 1);
+	return true;
+}
+
 /* Let the lane stand in the run of next_seq. Only ERR_NOMEM is for the caller. */
 static int
-find_run(struct forwarder *f, struct lane *lane)
+find_run(struct forwarder *f, struct lane *lane, size_t *work)
 {
 	struct damage damage = {0, 0};
 	int err;
@@ -92,14 +72,17 @@ find_run(struct forwarder *f, struct lane *lane)
 	    lane->next_seq < lane->run->end_seq)
 		return 0;
 	forwarder_leave_run(f, lane);
-	err = readahead_enter(f->readahead, lane->next_seq, &lane->run, &damage);
+	do
+		err =
+		    readahead_enter(f->readahead, lane->next_seq, &lane->run, &damage);
+	while (err == ERR_CORRUPT && set_aside(f, &damage));
 	switch (err) {
 	case 0:
 		lane->cursor = 0;
 		lane_resume(lane, LANE_HOLD_READ, f->now_ms);
 		break;
 	case ERR_NOTFOUND:
-		reach_end(f, lane);
+		forwarder_reach_end(f, lane, work);
 		break;
 	case ERR_FULL:
 	case ERR_NOMEM:
@@ -114,37 +97,16 @@ find_run(struct forwarder *f, struct lane *lane)
 	return err;
 }
 
-/* Sequences in front of the run are not in the journal. */
-static void
-pass_gap(struct forwarder *f, struct lane *lane)
-{
-	uint64_t reach;
-
-	if (lane->next_seq >= lane->run->base_seq)
-		return;
-	reach = gap_reach(f, lane);
-	lane_skip(lane, lane->run->base_seq);
-	if (reach < lane->run->base_seq)
-		log_event(LOG_LEVEL_ERROR, LOG_JOURNAL,
-		    &(struct log_details){.route = lane->name,
-			.counts = {{"first_seq", reach},
-			    {"count", lane->run->base_seq - reach}}},
-		    "route %s: sequences %llu to %llu are not in the journal, and no "
-		    "gap marker says why",
-		    lane->name, (unsigned long long)reach,
-		    (unsigned long long)lane->run->base_seq - 1);
-}
-
 /* ---- sending ---- */
 
-static bool
-may_go(struct forwarder *f, struct lane *lane)
+bool
+forwarder_may_go(struct forwarder *f, struct lane *lane)
 {
 	if (f->is_stopping || f->is_fatal || f->is_full)
 		return false;
 	if (f->solo != NULL && (f->solo != lane || f->in_flight > 0))
 		return false;
-	return lane_may_go(lane, f->now_ms);
+	return lane_may_go(lane, f->now_ms) && transaction_admits(f, lane);
 }
 
 /* Put next_seq into dead. Anything but 0: it could not be done, the lane holds. */
@@ -165,7 +127,10 @@ bury(struct forwarder *f, struct lane *lane, const char *reason, const char *det
 	err = journal_bury(f->journal, seq, lane->name, &letter);
 	if (err != 0) {
 		snprintf(why, sizeof(why), "it has to go to the dead letters (%s): %s",
-		    reason, err_str(err));
+		    reason,
+		    err == ERR_FULL ? "they are full (journal.dead_max_bytes): see "
+				      "discard-dead in tidegate-admin(8)"
+				    : err_str(err));
 		lane_hold(lane, LANE_HOLD_BURY, f->now_ms, why);
 		return err;
 	}
@@ -188,11 +153,10 @@ judge_send(struct forwarder *f, struct lane *lane, int err)
 	const char *text = err_str(ERR_FATAL);
 
 	switch (err) {
-	case ERR_TOOLARGE:
-		return bury(f, lane, DEAD_TOO_LARGE, "larger than what may be sent");
 	case ERR_REFUSED:
 		lane_reject(lane, lane->next_seq, SINK_ROUTE_REFUSED, false,
 		    "Kafka does not know the topic, or does not let us write to it");
+		transaction_end_soon(f);
 		break;
 	case ERR_FATAL:
 		(void)f->sink->ops->is_fatal(f->sink, &text);
@@ -207,9 +171,8 @@ judge_send(struct forwarder *f, struct lane *lane, int err)
 	return err;
 }
 
-/* Hand a rendered record over. */
-static int
-send_rendered(struct forwarder *f, struct lane *lane, struct sink_record *out)
+int
+forwarder_hand_over(struct forwarder *f, struct lane *lane, struct sink_record *out)
 {
 	uint64_t tag = (uint64_t)(lane - f->lanes) << FORWARDER_SLOT_BITS |
 		       (lane->next_slot & FORWARDER_SLOT_MASK);
@@ -219,8 +182,10 @@ send_rendered(struct forwarder *f, struct lane *lane, struct sink_record *out)
 
 	if (!lane_find_room(lane, bytes))
 		return ERR_FULL;
-	if (!lane_may_try(lane, out->topic))
+	/* A topic that is on trial makes the lane careful. */
+	if (!lane_may_try(lane, out->topic) || !transaction_admits(f, lane))
 		return ERR_AWAY;
+	forwarder_mark_sent(f, lane);
 	if (!out->copy_value && readahead_pin(f->readahead, lane->run))
 		pinned = lane->run;
 	out->copy_value = pinned == NULL;
@@ -228,8 +193,9 @@ send_rendered(struct forwarder *f, struct lane *lane, struct sink_record *out)
 	if (err != 0) {
 		if (pinned != NULL)
 			readahead_unpin(f->readahead, pinned);
-		return judge_send(f, lane, err);
+		return err == ERR_TOOLARGE ? err : judge_send(f, lane, err);
 	}
+	transaction_note_sent(f, lane);
 	lane_send(lane, bytes, out->topic, pinned);
 	f->is_alone = f->in_flight == 0;
 	f->alone_tag = tag;
@@ -252,9 +218,11 @@ send_record(struct forwarder *f, struct lane *lane, const struct record *r)
 	    lane->route, r, seq, f->real_ms, seq <= lane->restamp_until, &out, &why);
 	if (err == ERR_INVALID)
 		return bury(f, lane, DEAD_BAD_TOPIC, why);
-	if (err != 0)
-		return err;
-	return send_rendered(f, lane, &out);
+	if (err == 0)
+		err = forwarder_hand_over(f, lane, &out);
+	if (err == ERR_TOOLARGE)
+		return bury(f, lane, DEAD_TOO_LARGE, "larger than what may be sent");
+	return err;
 }
 
 static int
@@ -276,6 +244,16 @@ bury_doomed(struct forwarder *f, struct lane *lane, const struct record *r)
 	return err == ERR_INVALID ? 0 : err;
 }
 
+static int
+bury_skipped(struct forwarder *f, struct lane *lane)
+{
+	int err = bury(f, lane, DEAD_SKIPPED, "an operator asked for it");
+
+	if (err == 0)
+		forwarder_note_skipped(f, lane);
+	return err;
+}
+
 /* Did the lane deliver it before its filters were changed, and it went back? */
 static bool
 has_passed(const struct lane *lane, const struct record *r)
@@ -283,9 +261,11 @@ has_passed(const struct lane *lane, const struct record *r)
 	const uint32_t *owners;
 	size_t count = 0;
 
-	if (lane->next_seq <= lane->passed_seq)
+	if (lane->next_seq > lane->passed_seq)
+		return false;
+	if (r->route.data == NULL)
 		topic_matcher_match(lane->passed_filters, r->topic, &owners, &count);
-	return count > 0;
+	return count > 0 || r->route.data != NULL;
 }
 
 /* Next_seq is for this lane. Anything but 0: nothing more of this lane now. */
@@ -294,6 +274,7 @@ advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 {
 	const struct record *r = run_record(lane->run, lane->next_seq);
 	uint64_t dead_count = lane->dead_count;
+	bool is_skipped;
 	int err;
 
 	if (has_passed(lane, r)) {
@@ -304,14 +285,19 @@ advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 	err = lane_reserve(lane);
 	if (err != 0)
 		return err;
-	if (lane->is_off) {
+	is_skipped = forwarder_is_skipped(f, lane->next_seq);
+	if (lane->is_off && !is_skipped) {
 		lane->is_parked = true;
 		return ERR_AWAY;
 	}
-	if (lane->next_seq == lane->doomed_seq)
+	if (is_skipped)
+		err = bury_skipped(f, lane);
+	else if (lane->next_seq == lane->doomed_seq)
 		err = bury_doomed(f, lane, r);
 	else if (lane->route == NULL)
-		err = bury(f, lane, DEAD_NO_ROUTE, "no route matches the topic");
+		err = bury(f, lane, DEAD_NO_ROUTE,
+		    r->route.data == NULL ? "no route matches the topic"
+					  : "the route it is bound to is not there");
 	else
 		err = send_record(f, lane, r);
 	if (err == 0 && lane->dead_count != dead_count)
@@ -353,7 +339,7 @@ advance_in_run(struct forwarder *f, struct lane *lane, uint64_t last_seq, size_t
 	size_t number = (size_t)(lane - f->lanes);
 	int err = 0;
 
-	while (err == 0 && may_go(f, lane)) {
+	while (err == 0 && forwarder_may_go(f, lane)) {
 		/* In the window there is a slot for each record that is its own. */
 		if (lane->next_slot == lane->end_slot && *work > 0)
 			pass_until(lane,
@@ -375,7 +361,7 @@ advance(struct forwarder *f, struct lane *lane, size_t *work)
 	int err;
 
 	lane_pass_done(lane);
-	if (!may_go(f, lane))
+	if (!forwarder_may_go(f, lane))
 		return 0;
 	if (lane->route == NULL) {
 		pass_until(lane, readahead_routed_until(f->readahead, lane->next_seq),
@@ -383,11 +369,11 @@ advance(struct forwarder *f, struct lane *lane, size_t *work)
 		if (*work == 0 || lane->next_seq > last_seq)
 			return 0;
 	}
-	err = find_run(f, lane);
-	if (err == 0) {
-		pass_gap(f, lane);
+	err = find_run(f, lane, work);
+	if (err == 0)
+		err = forwarder_pass_gap(f, lane, work);
+	if (err == 0)
 		err = advance_in_run(f, lane, last_seq, work);
-	}
 	/* One that waits for a person, or for a while, keeps nothing in memory. */
 	if (lane->hold != LANE_RUNS || lane->is_parked)
 		forwarder_leave_run(f, lane);

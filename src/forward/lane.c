@@ -6,7 +6,8 @@
  *
  * Invariants: a slot leaves the window only when it is done. Between acked_seq and
  * end_seq each record of this lane has a slot. From a rejection until everything is back
- * nothing is sent (I4). A slot that is done is never sent again.
+ * nothing is sent (I4). A slot that is done is never sent again; one that is kept only
+ * when its transaction is undone, and with it all that the lane has kept.
  */
 #include "lane.h"
 
@@ -88,10 +89,16 @@ cost_of(size_t bytes)
 static bool
 has_room(const struct lane *l, size_t bytes)
 {
-	uint64_t wanted = beyond_own(l, l->window_bytes + cost_of(bytes));
+	bool is_again = l->next_slot < l->end_slot;
+	uint32_t paid = is_again ? slot_of(l, l->next_slot)->cost : 0;
+	uint64_t wanted = beyond_own(l, l->window_bytes - paid + cost_of(bytes));
 	uint64_t others = l->room->common_used - beyond_own(l, l->window_bytes);
 
-	if (wanted == 0 || l->next_slot < l->end_slot || lane_window_is_empty(l))
+	if (wanted == 0 || lane_window_is_empty(l))
+		return true;
+	/* It has its room still, but for one that was kept; the first goes alone. */
+	if (is_again && (paid > LANE_KEPT_BYTES ||
+			    (l->next_slot == l->first_slot && l->in_flight == 0)))
 		return true;
 	return others + 2 * wanted <= l->room->common;
 }
@@ -130,11 +137,18 @@ find_next_seq(struct lane *l)
 	    l->next_slot < l->end_slot ? slot_of(l, l->next_slot)->seq : l->end_seq;
 }
 
+uint64_t
+lane_seq_behind(const struct lane *l)
+{
+	return l->next_slot + 1 < l->end_slot ? slot_of(l, l->next_slot + 1)->seq
+					      : UINT64_MAX;
+}
+
 void
 lane_pass_done(struct lane *l)
 {
 	while (
-	    l->next_slot < l->end_slot && slot_of(l, l->next_slot)->state == SLOT_DONE)
+	    l->next_slot < l->end_slot && slot_of(l, l->next_slot)->state >= SLOT_KEPT)
 		l->next_slot++;
 	find_next_seq(l);
 }
@@ -150,6 +164,9 @@ take_next(struct lane *l, uint32_t cost)
 		set_window_bytes(l, l->window_bytes + cost);
 		l->end_slot++;
 		l->end_seq = l->next_seq + 1;
+	} else if (s->cost <= LANE_KEPT_BYTES && s->cost < cost) {
+		set_window_bytes(l, l->window_bytes - s->cost + cost);
+		s->cost = cost;
 	}
 	l->next_slot++;
 	find_next_seq(l);
@@ -260,6 +277,68 @@ lane_deliver(struct lane *l, uint64_t number, int64_t now_ms)
 }
 
 void
+lane_keep(struct lane *l, uint64_t number)
+{
+	struct slot *s = slot_of(l, number);
+
+	s->state = SLOT_KEPT;
+	l->kept_count++;
+	l->kept_bytes += s->cost - LANE_RECORD_BYTES;
+	set_window_bytes(l, l->window_bytes - s->cost + LANE_KEPT_BYTES);
+	s->cost = LANE_KEPT_BYTES;
+}
+
+/* What is kept lies before next_slot. */
+static void
+settle_kept(struct lane *l, enum slot_state state)
+{
+	for (uint64_t n = l->first_slot; n < l->next_slot && l->kept_count > 0; n++) {
+		struct slot *s = slot_of(l, n);
+
+		if (s->state != SLOT_KEPT)
+			continue;
+		s->state = state;
+		l->kept_count--;
+	}
+	assert(l->kept_count == 0);
+	l->kept_bytes = 0;
+	l->sent.seq = 0;
+}
+
+void
+lane_commit(struct lane *l, int64_t now_ms)
+{
+	if (l->kept_count == 0)
+		return;
+	l->delivered_count += l->kept_count;
+	l->delivered_bytes += l->kept_bytes;
+	if (l->sent.asked != l->place.last.asked)
+		l->place.before = l->place.last;
+	l->place.last = l->sent;
+	if (l->trial_seq != 0 && l->sent.seq >= l->trial_seq)
+		lane_end_trial(l);
+	settle_kept(l, SLOT_DONE);
+	lane_note_progress(l);
+	move_prefix(l);
+	lane_resume(l, LANE_HOLD_ROUTE, now_ms);
+}
+
+void
+lane_undo(struct lane *l)
+{
+	bool is_to_blame = lane_is_to_blame(l);
+
+	assert(l->in_flight == 0);
+	settle_kept(l, SLOT_OPEN);
+	if (is_to_blame)
+		return;
+	memset(&l->verdict, 0, sizeof(l->verdict));
+	l->is_draining = false;
+	l->trial_seq = 0;
+	lane_go_back(l);
+}
+
+void
 lane_bury(struct lane *l, int64_t now_ms)
 {
 	if (l->doomed_seq == l->next_seq && l->doom == LANE_DOOM_ROUTE)
@@ -296,7 +375,7 @@ lane_may_go(struct lane *l, int64_t now_ms)
 	if (l->careful_limit == 0)
 		return true;
 	if (l->next_seq <= l->careful_until)
-		return l->in_flight < l->careful_limit;
+		return l->in_flight + l->kept_count < l->careful_limit;
 	if (l->acked_seq < l->careful_until)
 		return false;
 	l->careful_limit = 0;

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "log.h"
+#include "position.h"
 #include "readahead.h"
 #include "route.h"
 #include "sink.h"
@@ -24,12 +25,16 @@
 /* What a record on its way takes in memory beside key and value, about. */
 #define LANE_RECORD_BYTES 128
 
+/* And what one takes that was delivered, but not committed. */
+#define LANE_KEPT_BYTES 32
+
 /* Topics of Kafka's that a lane remembers to have given up. */
 #define LANE_GIVEN_UP_MAX 32
 
 enum slot_state {
 	SLOT_OPEN, /* owed, not out: given back */
 	SLOT_OUT,
+	SLOT_KEPT, /* delivered, in a transaction that is not committed */
 	SLOT_DONE, /* delivered or buried */
 };
 
@@ -93,7 +98,8 @@ struct lane {
 	struct slot *slots; /* the window, at the slot's number modulo capacity */
 	size_t capacity;
 	size_t in_flight;
-	uint32_t cursor; /* for run_next_of() */
+	size_t kept_count; /* slots that are SLOT_KEPT */
+	uint32_t cursor;   /* for run_next_of() */
 	enum lane_hold hold;
 	int64_t hold_until_ms; /* then it is tried again */
 	bool is_draining;      /* rejected: nothing is sent before all is back */
@@ -114,9 +120,18 @@ struct lane {
 	uint64_t passed_seq; /* up to here; 0: there was no change */
 	struct topic_matcher *passed_filters;
 
+	/* With transactions. The filters are hashes of their text; 0: none. */
+	uint64_t asked;
+	uint64_t passed_asked;       /* those of passed_filters */
+	struct position_route place; /* as committed */
+	struct position_mark sent;   /* the last of the open transaction; seq 0: none */
+	uint64_t kept_bytes;
+	bool is_late; /* its records did not come back in time */
+
 	const char *name;
-	uint64_t gap_seq; /* the last gap marker seen begins here */
 	int64_t gap_looked_ms;
+	uint64_t marked_seq; /* noted: up to here it may send, see sent.c */
+	uint64_t doubt_seq;  /* up to here a forwarder before this one may have sent */
 	uint64_t delivered_count;
 	uint64_t delivered_bytes;
 	uint64_t dead_count;
@@ -143,6 +158,7 @@ struct lane {
 	struct log_repeat hold_log;
 	bool is_hold_logged; /* so that the end of it is worth a line */
 	struct log_repeat bury_log;
+	struct log_repeat gap_log;
 };
 
 /* name, route and room are borrowed. Errors: ERR_NOMEM. */
@@ -165,6 +181,9 @@ bool lane_find_room(struct lane *l, size_t bytes);
 /* Room for one more slot: after this lane_send() and lane_bury() cannot fail. */
 int lane_reserve(struct lane *l);
 
+/* Where the slot behind that of next_seq begins, after going back; else UINT64_MAX. */
+uint64_t lane_seq_behind(const struct lane *l);
+
 /* Move next_seq over what was settled before the lane went back. */
 void lane_pass_done(struct lane *l);
 
@@ -182,6 +201,24 @@ struct run *lane_come_back(struct lane *l, uint64_t number);
 
 /* Kafka has it. */
 void lane_deliver(struct lane *l, uint64_t number, int64_t now_ms);
+
+/*
+ * Kafka has it, in a transaction: it counts once that is committed, and until then what
+ * comes behind it may be sent. Its value takes no room any more.
+ */
+void lane_keep(struct lane *l, uint64_t number);
+
+/* The transaction is committed: what was kept is delivered. */
+void lane_commit(struct lane *l, int64_t now_ms);
+
+/*
+ * The transaction is undone: what was kept is owed again. A lane that drains and is not
+ * to blame goes back at once; one that is, is for lane_settle(). Nothing is in flight.
+ */
+void lane_undo(struct lane *l);
+
+/* Was anything of it refused since it drains, for what it is or where it goes? */
+bool lane_is_to_blame(const struct lane *l);
 
 /* next_seq is in dead now. */
 void lane_bury(struct lane *l, int64_t now_ms);

@@ -139,6 +139,14 @@ lane_reject(struct lane *l, uint64_t seq, enum sink_result result, bool was_alon
 	snprintf(v->why, sizeof(v->why), "%s", text);
 }
 
+bool
+lane_is_to_blame(const struct lane *l)
+{
+	const struct verdict *v = &l->verdict;
+
+	return v->refused_count > 0 || v->route_refused_seq != 0 || v->is_time_refused;
+}
+
 static void
 doom(struct lane *l, uint64_t seq, enum lane_doom doom, const char *why)
 {

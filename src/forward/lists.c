@@ -7,6 +7,7 @@
 #include "lists.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "err.h"
 
@@ -47,18 +48,34 @@ add_pair(struct lister *m, uint32_t route, uint32_t record)
 	return 0;
 }
 
+/* The route of that name, or the number behind the last. */
+static uint32_t
+find_route(const struct lister *m, struct bytes name)
+{
+	uint32_t i;
+
+	for (i = 0; i + 1 < m->list_count; i++) {
+		if (strlen(m->names[i]) == name.size &&
+		    memcmp(m->names[i], name.data, name.size) == 0)
+			break;
+	}
+	return i;
+}
+
 int
-lister_add(struct lister *m, uint32_t record, struct bytes topic)
+lister_add(struct lister *m, uint32_t number, const struct record *r)
 {
 	const uint32_t *routes;
 	size_t count;
 	int err = 0;
 
-	topic_matcher_match(m->matcher, topic, &routes, &count);
+	if (r->route.data != NULL)
+		return add_pair(m, find_route(m, r->route), number);
+	topic_matcher_match(m->matcher, r->topic, &routes, &count);
 	for (size_t i = 0; i < count && err == 0; i++)
-		err = add_pair(m, routes[i], record);
+		err = add_pair(m, routes[i], number);
 	if (count == 0)
-		err = add_pair(m, (uint32_t)m->list_count - 1, record);
+		err = add_pair(m, (uint32_t)m->list_count - 1, number);
 	return err;
 }
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * For each route the records of a run that it matches, and one list more for those that
- * none matches. Part of readahead.
+ * none matches. A record that is bound to a route (a requeued dead letter) is in the list
+ * of that route alone, whatever its topic; without such a route, in the last. Part of
+ * readahead.
  */
 #ifndef LISTS_H
 #define LISTS_H
@@ -10,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buffer.h"
+#include "record.h"
 #include "topic_matcher.h"
 
 /* A route matches a record. */
@@ -22,6 +24,7 @@ struct pair {
 /* What makes lists; its room is used again. */
 struct lister {
 	struct topic_matcher *matcher; /* borrowed; the owners are routes, by number */
+	const char *const *names;      /* borrowed; of the routes */
 	size_t list_count;             /* one more than routes */
 	struct pair *pairs;            /* by record */
 	size_t pair_count;
@@ -42,7 +45,7 @@ void lists_fini(struct lists *l);
 void lister_begin(struct lister *m);
 
 /* Match one record. Errors: ERR_NOMEM. */
-int lister_add(struct lister *m, uint32_t record, struct bytes topic);
+int lister_add(struct lister *m, uint32_t number, const struct record *r);
 
 /* is_all_routed: out, each record has a route. Errors: ERR_NOMEM. */
 int lister_end(struct lister *m, struct lists *l, bool *is_all_routed);

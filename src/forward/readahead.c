@@ -113,6 +113,7 @@ readahead_open(struct readahead **out, const struct readahead_options *o)
 	}
 	ra->journal = o->journal;
 	ra->lister.matcher = o->matcher;
+	ra->lister.names = o->names;
 	ra->lister.list_count = o->route_count + 1;
 	ra->pin_max = o->pin_max;
 	ra->nothing_from = UINT64_MAX;
@@ -201,6 +202,38 @@ take_run(struct readahead *ra, struct run **out)
 	forget(best);
 	*out = best;
 	return 0;
+}
+
+size_t
+readahead_run_count(const struct readahead *ra)
+{
+	return ra->run_count;
+}
+
+size_t
+readahead_in_use(const struct readahead *ra, struct journal_range ranges[])
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < ra->run_count; i++) {
+		const struct run *run = ra->runs[i];
+
+		if (!is_idle(run) && run->base_seq < run->end_seq)
+			ranges[count++] =
+			    (struct journal_range){run->base_seq, run->end_seq};
+	}
+	return count;
+}
+
+void
+readahead_forget(struct readahead *ra, uint64_t first_seq, uint64_t end_seq)
+{
+	for (size_t i = 0; i < ra->run_count; i++) {
+		struct run *run = ra->runs[i];
+
+		if (is_idle(run) && run->base_seq < end_seq && run->end_seq > first_seq)
+			forget(run);
+	}
 }
 
 /* Add the batches that follow. What goes wrong with one is found when it is its turn. */
@@ -311,7 +344,7 @@ match(struct readahead *ra, const struct run *run)
 
 	lister_begin(&ra->lister);
 	for (uint32_t i = 0; i < count && err == 0; i++)
-		err = lister_add(&ra->lister, i, v->places[i].record.topic);
+		err = lister_add(&ra->lister, i, &v->places[i].record);
 	if (err == 0)
 		err = lister_end(&ra->lister, &v->lists, &is_all_routed);
 	if (is_all_routed)

@@ -39,6 +39,7 @@ struct damage {
 struct readahead_options {
 	struct journal *journal;
 	struct topic_matcher *matcher; /* whose owners are routes, by number */
+	const char *const *names;      /* of the routes, for records bound to one */
 	size_t route_count;
 	size_t reader_max; /* how many may stand in runs at a time, in one each */
 	size_t pin_max;    /* how many runs may be pinned */
@@ -48,7 +49,7 @@ struct readahead_options {
  * At most reader_max + pin_max + 1 runs are in memory, each of one batch or of about
  * 128 KiB; of a few of them the records are decoded.
  *
- * Ownership: journal and matcher are borrowed.
+ * Ownership: journal, matcher and names are borrowed.
  * Errors:    ERR_NOMEM.
  */
 int readahead_open(struct readahead **out, const struct readahead_options *o);
@@ -75,6 +76,17 @@ void readahead_leave(struct readahead *ra, struct run *run);
  */
 bool readahead_pin(struct readahead *ra, struct run *run);
 void readahead_unpin(struct readahead *ra, struct run *run);
+
+/*
+ * What must stay in the journal, because it may be sent out of memory: the ranges of runs
+ * that somebody stands in or that are pinned. ranges: room for readahead_run_count().
+ * Returns how many there are.
+ */
+size_t readahead_run_count(const struct readahead *ra);
+size_t readahead_in_use(const struct readahead *ra, struct journal_range ranges[]);
+
+/* Something of this range went out of the journal: read it again, but for runs in use. */
+void readahead_forget(struct readahead *ra, uint64_t first_seq, uint64_t end_seq);
 
 /*
  * Up to which sequence is it known that each record has a route, beginning at seq?

@@ -237,6 +237,7 @@ route_close(struct route *r)
 	buffer_fini(&r->value);
 	envelope_attributes_fini(&r->attributes);
 	buffer_fini(&r->provenance);
+	buffer_fini(&r->requeued_from);
 	buffer_fini(&r->names);
 	free(r->sink_headers);
 	free(r);

@@ -13,8 +13,8 @@
 #include "route_parts.h"
 #include "text.h"
 
-/* provenance, three of MQTT, content type, response topic, correlation data */
-#define OWN_HEADERS_MAX 7
+/* provenance, requeued, three of MQTT, content type, response topic, correlation data */
+#define OWN_HEADERS_MAX 8
 
 static const char event_prefix[] = "ce_";
 static const char user_prefix[] = "user-";
@@ -183,6 +183,22 @@ render_provenance(struct route *r, const struct record *record)
 	return err;
 }
 
+/* Of a dead letter that goes again: the number under which it went the first time. */
+static int
+add_requeued(struct route *r, const struct record *record, struct sink_record *out)
+{
+	int err;
+
+	if (record->requeued_from == 0)
+		return 0;
+	buffer_clear(&r->requeued_from);
+	err = buffer_append_number(&r->requeued_from, record->requeued_from);
+	if (err == 0)
+		add(r, out, "tidegate-requeued-from",
+		    (struct bytes){r->requeued_from.data, r->requeued_from.size});
+	return err;
+}
+
 /*
  * What the value is. By "application/cloudevents" a consumer tells the structured mode
  * from the binary one (Kafka binding, section 3): there a device that says it of its
@@ -261,6 +277,9 @@ route_render_headers(
 	if (r->settings->provenance)
 		add(r, out, "tidegate",
 		    (struct bytes){r->provenance.data, r->provenance.size});
+	err = add_requeued(r, record, out);
+	if (err != 0)
+		return err;
 	add_message(r, record, out);
 	err = add_own(r, out);
 	if (err != 0)

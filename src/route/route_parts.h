@@ -39,7 +39,8 @@ struct route {
 	struct envelope_attributes attributes; /* of a CloudEvent */
 	struct buffer provenance; /* "GATEWAY/UUID/", then what the record adds */
 	size_t provenance_fixed;
-	struct buffer names; /* of headers, where they had to be made */
+	struct buffer requeued_from; /* a sequence */
+	struct buffer names;         /* of headers, where they had to be made */
 	struct sink_header *sink_headers;
 	size_t sink_header_capacity;
 	char qos;

@@ -124,6 +124,7 @@ bench_start(struct bench *b)
 	    .route_count = b->settings.route_count,
 	    .buffer_max_bytes = b->buffer_max_bytes,
 	    .retries = b->retries,
+	    .may_drop_oldest = b->may_drop_oldest,
 	};
 
 	b->journal = bench_open_journal(b, JOURNAL_FORWARD);
@@ -144,6 +145,9 @@ bench_stop(struct bench *b)
 	journal_close(b->journal);
 	b->forwarder = NULL;
 	b->journal = NULL;
+	/* The producer goes with its process; one with transactions has to recover. */
+	if (b->sink.sink.ops->commit != NULL)
+		fake_sink_forget(&b->sink);
 }
 
 void

@@ -31,6 +31,7 @@ struct bench {
 	uint64_t buffer_max_bytes;
 	uint64_t dead_max_bytes;
 	int retries;
+	bool may_drop_oldest;
 	enum batch_codec codec;
 	struct journal *journal;
 	struct route *open_routes[ROUTES_MAX];

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "err.h"
 #include "forward/figures.h"
 #include "kafka_sink.h"
 #include "topic_counts.h"
@@ -15,6 +16,7 @@
 /* In place of the forwarder, the journal and the sink: what a test wants them to say. */
 struct forwarder {
 	struct forwarder_route_stat routes[2];
+	int journal_error;
 };
 
 struct journal {
@@ -26,6 +28,12 @@ forwarder_route_stat(
     const struct forwarder *f, size_t index, struct forwarder_route_stat *out)
 {
 	*out = f->routes[index];
+}
+
+int
+forwarder_journal_error(const struct forwarder *f)
+{
+	return f->journal_error;
 }
 
 int
@@ -171,6 +179,22 @@ dead_letters_are_dated_and_counted_on(void **state)
 	assert_int_equal(north(f)->dead_count, 4);
 }
 
+static void
+what_the_journal_does_not_take_is_said_while_it_lasts(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 1000);
+	f->forwarder.journal_error = ERR_IO;
+	figures_publish(f->figures, 2000);
+	assert_int_equal(board_look(f->board, &f->view), 0);
+	assert_string_equal(f->view.forward.journal_error, err_str(ERR_IO));
+	f->forwarder.journal_error = 0;
+	figures_publish(f->figures, 3000);
+	assert_int_equal(board_look(f->board, &f->view), 0);
+	assert_string_equal(f->view.forward.journal_error, "");
+}
+
 #define FIGURES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -181,6 +205,7 @@ main(void)
 	    FIGURES(what_moved_before_the_restart_is_no_standstill),
 	    FIGURES(nothing_that_waits_is_no_standstill),
 	    FIGURES(dead_letters_are_dated_and_counted_on),
+	    FIGURES(what_the_journal_does_not_take_is_said_while_it_lasts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,46 @@ those_that_are_not_wanted_or_not_there_are_left_out(void **state)
 	route_bench_close(&b);
 }
 
+/* With or without provenance; and no device can say it of a message of its own. */
+static void
+a_requeued_one_tells_its_first_sequence(void **state)
+{
+	static const struct user_property forged[] = {
+	    {FIXED("tidegate-requeued-from"), FIXED("1")},
+	    {FIXED("Tidegate-Requeued-From"), FIXED("2")},
+	};
+	struct sink_record out;
+	struct route_bench b;
+	struct record r;
+
+	(void)state;
+	route_bench_init(&b);
+	route_bench_open(&b);
+	records_plain(&r, "dev/1", "x");
+	r.route = BYTES("r1");
+	r.requeued_from = UINT64_MAX;
+	r.user_properties = forged;
+	r.user_property_count = 2;
+	route_bench_render(&b, &r, &out);
+	assert_int_equal(out.header_count, 4);
+	route_bench_assert_header(&out, 0, "tidegate", PROVENANCE);
+	route_bench_assert_header(
+	    &out, 1, "tidegate-requeued-from", "18446744073709551615");
+	route_bench_assert_header(&out, 2, "user-tidegate-requeued-from", "1");
+	route_bench_assert_header(&out, 3, "user-Tidegate-Requeued-From", "2");
+	route_bench_close(&b);
+	b.route.provenance = false;
+	route_bench_open(&b);
+	r.requeued_from = 7;
+	route_bench_render(&b, &r, &out);
+	assert_int_equal(out.header_count, 3);
+	route_bench_assert_header(&out, 0, "tidegate-requeued-from", "7");
+	r.requeued_from = 0;
+	route_bench_render(&b, &r, &out);
+	assert_int_equal(out.header_count, 2);
+	route_bench_close(&b);
+}
+
 static void
 an_own_one_that_renders_empty_is_sent(void **state)
 {
@@ -415,6 +455,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(they_come_in_the_order_that_is_promised),
 	    cmocka_unit_test(those_that_are_not_wanted_or_not_there_are_left_out),
+	    cmocka_unit_test(a_requeued_one_tells_its_first_sequence),
 	    cmocka_unit_test(an_own_one_that_renders_empty_is_sent),
 	    cmocka_unit_test(values_are_valid_together),
 	    cmocka_unit_test(user_properties_cannot_pass_for_ours),
