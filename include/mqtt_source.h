@@ -101,8 +101,17 @@ int source_publish(struct source *s, const char *topic, const void *payload,
 /* 5, or 4 for MQTT 3.1.1: as it is spoken, or was last. */
 int source_protocol(const struct source *s);
 
-/* Why there is no connection, in words; "" where that is not known. Borrowed. */
+/*
+ * Why there is no connection, in words; "" where that is not known. Also while there is
+ * one, when another client seems to use our id. Borrowed.
+ */
 const char *source_trouble(const struct source *s);
+
+/*
+ * Does another client seem to use our id? Then each takes the session from the other
+ * as often as it comes back, and should come back seldom.
+ */
+bool source_has_rival(const struct source *s);
 
 /* How many filters that the routes want does the broker not grant? */
 size_t source_refused_count(const struct source *s);

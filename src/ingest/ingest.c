@@ -17,6 +17,7 @@
 
 #include "err.h"
 #include "ingest_figures.h"
+#include "ingest_room.h"
 #include "log.h"
 #include "mqtt_source.h"
 #include "now.h"
@@ -36,10 +37,7 @@
 #define GOOD_ENOUGH_MS   60000 /* a connection after which the back-off begins anew */
 #define CONNECT_LIMIT_MS 10000
 #define LEAVE_LIMIT_MS   3000
-
-/* What one commit may take beside its records: pages that are only partly filled, and
- * the copies of pages on the way to the root. */
-#define COMMIT_EXTRA_BYTES 65536
+#define DROP_RETRY_MS    10000
 
 enum state {
 	STATE_AWAY,
@@ -59,14 +57,14 @@ struct ingest {
 
 	int64_t connect_at_ms, connected_at_ms, backoff_ms;
 
-	uint64_t room_bytes;   /* estimate, low rather than high; see account() */
-	uint64_t low_bytes;    /* less room than this: pause */
-	uint64_t resume_bytes; /* as much room as this: go on */
+	struct ingest_room room;
 	int64_t paused_at_ms;
+	enum board_mqtt paused_as; /* the reason, while it is paused */
 
 	uint64_t message_count, commit_count;
+	uint64_t failed_at_count; /* commits, when the disk failed last */
 	struct ingest_figures figures;
-	struct log_repeat commit_repeat, room_repeat, stage_repeat;
+	struct log_repeat commit_repeat, stage_repeat;
 };
 
 static int
@@ -75,6 +73,8 @@ stage(void *context, const struct record *r)
 	struct ingest *in = context;
 
 	ingest_figures_stage(&in->figures, r);
+	if (in->room.is_dropping)
+		return journal_stage_dropped(in->journal, 1);
 	return journal_stage(in->journal, r);
 }
 
@@ -82,7 +82,7 @@ static enum board_mqtt
 board_state(const struct ingest *in)
 {
 	if (in->state == STATE_PAUSED)
-		return BOARD_MQTT_PAUSED;
+		return in->paused_as;
 	return source_is_connected(in->source) ? BOARD_MQTT_CONNECTED : BOARD_MQTT_AWAY;
 }
 
@@ -124,7 +124,9 @@ with_jitter(int64_t ms)
 static void
 go_away(struct ingest *in, int64_t now_ms)
 {
-	if (in->connected_at_ms != 0 && now_ms - in->connected_at_ms >= GOOD_ENOUGH_MS)
+	if (in->connected_at_ms != 0 &&
+	    now_ms - in->connected_at_ms >= GOOD_ENOUGH_MS &&
+	    !source_has_rival(in->source))
 		in->backoff_ms = BACKOFF_FIRST_MS;
 	in->state = STATE_AWAY;
 	in->connected_at_ms = 0;
@@ -134,101 +136,55 @@ go_away(struct ingest *in, int64_t now_ms)
 		in->backoff_ms = BACKOFF_LAST_MS;
 }
 
+/* What there is no room on: the disk, or the journal by its max_bytes. */
+static enum board_mqtt
+full_state(const struct ingest *in)
+{
+	return journal_is_short_of_disk(in->journal) ? BOARD_MQTT_DISK_FULL
+						     : BOARD_MQTT_PAUSED;
+}
+
+/*
+ * The connection has been ended. A broker that was asked for messages again and again,
+ * while none can be kept, would be none the better for it.
+ */
+static void
+pause_for_disk(struct ingest *in, int64_t now_ms)
+{
+	if (in->commit_count != in->failed_at_count)
+		in->backoff_ms = BACKOFF_FIRST_MS; /* it has taken some since */
+	in->failed_at_count = in->commit_count;
+	in->state = STATE_PAUSED;
+	in->paused_as = BOARD_MQTT_DISK_FAILS;
+	in->connected_at_ms = 0;
+	in->paused_at_ms = now_ms;
+	log_warning(LOG_JOURNAL,
+	    "paused: the journal cannot be written; the broker keeps "
+	    "what comes until it can");
+}
+
 /* The connection has been ended. */
 static void
 pause_for_room(struct ingest *in, int64_t now_ms)
 {
 	const struct log_details details = {
-	    .counts = {{"room_bytes", in->room_bytes},
+	    .counts = {{"room_bytes", in->room.bytes},
 		{"max_bytes", in->settings->journal.max_bytes},
-		{"resume_bytes", in->resume_bytes}}};
+		{"resume_bytes", in->room.resume_bytes}}};
 
 	in->state = STATE_PAUSED;
+	in->paused_as = full_state(in);
 	in->connected_at_ms = 0;
 	in->paused_at_ms = now_ms;
 	log_event(LOG_LEVEL_WARNING, LOG_JOURNAL, &details,
-	    "paused: journal full: room for %" PRIu64 " of %" PRIu64
+	    "paused: %s full: room for %" PRIu64 " of %" PRIu64
 	    " KiB; the broker keeps what comes until there is room for %" PRIu64 " KiB",
-	    in->room_bytes / 1024, in->settings->journal.max_bytes / 1024,
-	    in->resume_bytes / 1024);
-}
-
-static uint64_t
-usual_resume_bytes(const struct ingest *in)
-{
-	uint64_t bytes = in->settings->journal.max_bytes / 20;
-
-	return bytes > 2 * in->low_bytes ? bytes : 2 * in->low_bytes;
-}
-
-/* ---- room in the journal ---- */
-
-static void
-measure_room(struct ingest *in, int64_t now_ms)
-{
-	uint64_t bytes;
-	int err = journal_room(in->journal, &bytes);
-
-	if (err == 0)
-		in->room_bytes = bytes;
-	else /* then a commit will tell */
-		log_repeated(&in->room_repeat, now_ms, LOG_LEVEL_WARNING, LOG_JOURNAL,
-		    "cannot tell how much room there is: %s", err_str(err));
-}
-
-/*
- * The room after a commit. Measured only where the estimate says that it is low: the
- * estimate counts uncompressed bytes, and nothing of what is truncated meanwhile.
- */
-static void
-account(struct ingest *in, size_t bytes, int64_t now_ms)
-{
-	uint64_t taken = bytes + bytes / 8 + COMMIT_EXTRA_BYTES;
-
-	in->room_bytes -= taken < in->room_bytes ? taken : in->room_bytes;
-	if (in->room_bytes < in->low_bytes + taken)
-		measure_room(in, now_ms);
-}
-
-/* How many bytes to stage for one commit: no more than there is room for. */
-static size_t
-commit_bytes_max(const struct ingest *in)
-{
-	uint64_t bytes = in->room_bytes - in->room_bytes / 8;
-
-	bytes -= bytes < COMMIT_EXTRA_BYTES ? bytes : COMMIT_EXTRA_BYTES;
-	if (bytes > in->settings->journal.commit_max_bytes)
-		bytes = in->settings->journal.commit_max_bytes;
-	return (size_t)bytes;
-}
-
-/* Nothing waits in the journal: more room than now there will not be. */
-static bool
-is_journal_empty(struct ingest *in)
-{
-	struct journal_stat stat;
-	bool is_empty;
-
-	if (journal_stat(in->journal, &stat) != 0)
-		return false;
-	is_empty = stat.records == 0;
-	journal_stat_fini(&stat);
-	return is_empty;
+	    in->paused_as == BOARD_MQTT_DISK_FULL ? "disk" : "journal",
+	    in->room.bytes / 1024, in->settings->journal.max_bytes / 1024,
+	    in->room.resume_bytes / 1024);
 }
 
 /* ---- online ---- */
-
-static void
-wake_forward(const struct ingest *in)
-{
-	uint64_t one = 1;
-
-	if (in->worker->wake_fd < 0)
-		return;
-	/* It fails only where forward has 2^64 - 2 wake-ups waiting. */
-	if (write(in->worker->wake_fd, &one, sizeof(one)) < 0)
-		return;
-}
 
 static void
 commit_failed(struct ingest *in, int err, size_t count, size_t bytes, int64_t now_ms)
@@ -238,18 +194,41 @@ commit_failed(struct ingest *in, int err, size_t count, size_t bytes, int64_t no
 	log_repeated(&in->commit_repeat, now_ms, LOG_LEVEL_ERROR, LOG_JOURNAL,
 	    "commit of %zu messages failed: %s; the broker will send them again", count,
 	    err_str(err));
+	if (err == ERR_IO) {
+		pause_for_disk(in, now_ms);
+		return;
+	}
 	if (err != ERR_FULL) {
 		go_away(in, now_ms);
 		return;
 	}
-	measure_room(in, now_ms);
-	/* So much that the same batch fits, but never more than can be hoped for. */
-	in->resume_bytes = 2 * (bytes + COMMIT_EXTRA_BYTES);
-	if (in->resume_bytes > in->settings->journal.max_bytes / 8)
-		in->resume_bytes = in->settings->journal.max_bytes / 8;
-	if (in->resume_bytes < usual_resume_bytes(in))
-		in->resume_bytes = usual_resume_bytes(in);
+	ingest_room_fail(&in->room, bytes, now_ms);
 	pause_for_room(in, now_ms);
+}
+
+/*
+ * Write what is staged. Where that does not fit and the policy is to drop the newest, gap
+ * markers in its place: they are acknowledged like messages.
+ */
+static int
+commit_or_drop(struct ingest *in, size_t count, size_t bytes)
+{
+	size_t dropped = in->room.is_dropping ? count : 0;
+	int64_t now_ms;
+	int err = journal_commit(in->journal);
+
+	now_ms = now_monotonic_ms();
+	if (err == ERR_FULL && dropped == 0 && ingest_room_may_drop_newest(&in->room)) {
+		ingest_room_fail(&in->room, bytes, now_ms);
+		ingest_room_begin_dropping(&in->room, now_ms);
+		dropped = count;
+		err = journal_stage_dropped(in->journal, count);
+		if (err == 0)
+			err = journal_commit(in->journal);
+	}
+	if (err == 0 && dropped > 0)
+		ingest_room_note_dropped(&in->room, dropped, now_ms);
+	return err;
 }
 
 /* Write what is staged. False: it failed, and the connection has been dropped. */
@@ -263,7 +242,7 @@ commit(struct ingest *in)
 
 	if (count == 0)
 		return true;
-	err = journal_commit(in->journal);
+	err = commit_or_drop(in, count, bytes);
 	now_ms = now_monotonic_ms();
 	if (err != 0) {
 		commit_failed(in, err, count, bytes, now_ms);
@@ -272,8 +251,7 @@ commit(struct ingest *in)
 	in->message_count += count;
 	in->commit_count++;
 	ingest_figures_commit(&in->figures, count);
-	wake_forward(in);
-	account(in, bytes, now_ms);
+	ingest_room_account(&in->room, bytes, now_ms);
 	return true;
 }
 
@@ -285,7 +263,7 @@ static int
 gather(struct ingest *in)
 {
 	int64_t interval_ms = in->commit_interval_ms, until_ms = 0;
-	size_t bytes_max = commit_bytes_max(in);
+	size_t bytes_max = ingest_room_commit_max(&in->room);
 
 	/* Also bounded where nothing is staged: surplus copies want their PUBACK. */
 	for (size_t count = 0; count < in->commit_count_max; count++) {
@@ -318,7 +296,7 @@ gather(struct ingest *in)
 static void
 report_pause(struct ingest *in, int64_t now_ms)
 {
-	ingest_figures_publish(&in->figures, in->source, BOARD_MQTT_PAUSED, now_ms);
+	ingest_figures_publish(&in->figures, in->source, full_state(in), now_ms);
 	ingest_figures_hurry(&in->figures);
 	/* A connection that is lost meanwhile is noticed by who leaves. */
 	(void)ingest_figures_report(&in->figures, in->source, now_ms);
@@ -345,10 +323,16 @@ read_and_commit(struct ingest *in)
 	now_ms = now_monotonic_ms();
 	if (err == 0)
 		err = source_flush(in->source);
-	if (err == 0 && in->room_bytes < in->low_bytes) {
+	if (err == 0 && ingest_room_is_low(&in->room))
+		ingest_room_await(&in->room);
+	if (err == 0 && ingest_room_is_low(&in->room)) {
+		ingest_room_expect_usual(&in->room);
+		if (ingest_room_may_drop_newest(&in->room)) {
+			ingest_room_begin_dropping(&in->room, now_ms);
+			return;
+		}
 		report_pause(in, now_ms);
 		source_pause(in->source, LEAVE_LIMIT_MS);
-		in->resume_bytes = usual_resume_bytes(in);
 		pause_for_room(in, now_ms);
 		return;
 	}
@@ -400,11 +384,14 @@ turn_away(struct ingest *in, int64_t now_ms)
 		(void)wait_for_socket(in, -1, 0, until_ms - now_ms);
 		return;
 	}
-	measure_room(in, now_ms);
-	if (in->room_bytes < in->low_bytes) {
-		in->resume_bytes = usual_resume_bytes(in);
-		pause_for_room(in, now_ms);
-		return;
+	ingest_room_measure(&in->room, now_ms);
+	if (ingest_room_is_low(&in->room)) {
+		ingest_room_expect_usual(&in->room);
+		if (!ingest_room_may_drop_newest(&in->room)) {
+			pause_for_room(in, now_ms);
+			return;
+		}
+		ingest_room_begin_dropping(&in->room, now_ms);
 	}
 	worker_guard_begin(CONNECT_LIMIT_MS);
 	err = source_connect(in->source);
@@ -413,6 +400,28 @@ turn_away(struct ingest *in, int64_t now_ms)
 		go_away(in, now_monotonic_ms());
 	else
 		in->state = STATE_ONLINE;
+}
+
+/* Not even gap markers could be written; perhaps they can now. */
+static bool
+may_try_to_drop(const struct ingest *in, int64_t now_ms)
+{
+	return ingest_room_may_drop_newest(&in->room) &&
+	       now_ms - in->paused_at_ms >= DROP_RETRY_MS;
+}
+
+/* It connects after the back-off: a disk may take a probe and fail at the next commit. */
+static void
+resume_if_written(struct ingest *in, int64_t now_ms)
+{
+	int err = journal_probe(in->journal);
+
+	if (err != 0 && err != ERR_FULL)
+		return;
+	log_info(LOG_JOURNAL,
+	    "resumed: the journal can be written again, after %" PRIu64 " s",
+	    (uint64_t)(now_ms - in->paused_at_ms) / 1000);
+	go_away(in, now_ms);
 }
 
 static void
@@ -424,17 +433,19 @@ turn_paused(struct ingest *in, int64_t now_ms, bool is_tick)
 		(void)wait_for_socket(in, -1, 0, in->tick_at_ms - now_ms);
 		return;
 	}
-	measure_room(in, now_ms);
-	if (in->room_bytes < in->low_bytes)
+	if (in->paused_as == BOARD_MQTT_DISK_FAILS) {
+		resume_if_written(in, now_ms);
 		return;
-	if (in->room_bytes < in->resume_bytes && !is_journal_empty(in))
+	}
+	ingest_room_measure(&in->room, now_ms);
+	if (!ingest_room_is_back(&in->room) && !may_try_to_drop(in, now_ms))
 		return;
 	details = (struct log_details){
-	    .counts = {{"room_bytes", in->room_bytes},
+	    .counts = {{"room_bytes", in->room.bytes},
 		{"paused_s", (uint64_t)(now_ms - in->paused_at_ms) / 1000}}};
 	log_event(LOG_LEVEL_INFO, LOG_JOURNAL, &details,
 	    "resumed: room for %" PRIu64 " KiB in the journal, after %" PRIu64 " s",
-	    in->room_bytes / 1024, details.counts[1].value);
+	    in->room.bytes / 1024, details.counts[1].value);
 	in->state = STATE_AWAY;
 	in->connect_at_ms = now_ms;
 }
@@ -447,6 +458,8 @@ turn(struct ingest *in)
 
 	if (is_tick) {
 		in->tick_at_ms = now_ms + TICK_MS;
+		ingest_room_tick(&in->room, now_ms);
+		ingest_figures_room(&in->figures, &in->room);
 		ingest_figures_publish(
 		    &in->figures, in->source, board_state(in), now_ms);
 	}
@@ -499,13 +512,11 @@ ingest_run(const struct worker *w, struct journal *j)
 	    .commit_count_max = commit_count_max(w->settings),
 	    .commit_interval_ms = commit_interval_ms(w->settings),
 	    .backoff_ms = BACKOFF_FIRST_MS,
-	    .low_bytes = w->settings->journal.max_bytes / 64,
 	};
 	struct log_details details;
 	int err;
 
-	if (in.low_bytes < COMMIT_EXTRA_BYTES)
-		in.low_bytes = COMMIT_EXTRA_BYTES;
+	ingest_room_init(&in.room, w, j);
 	err = ingest_figures_open(&in.figures, w, j);
 	if (err == 0)
 		err = source_open(&in.source, w->settings, j, stage, &in);
@@ -521,7 +532,8 @@ ingest_run(const struct worker *w, struct journal *j)
 	source_close(in.source);
 	ingest_figures_close(&in.figures);
 	details = (struct log_details){
-	    .counts = {{"received", in.message_count}, {"commits", in.commit_count}}};
+	    .counts = {{"received", in.message_count}, {"commits", in.commit_count},
+		{"dropped", in.room.dropped_count}}};
 	log_event(LOG_LEVEL_INFO, LOG_LIFECYCLE, &details,
 	    "stopped: %" PRIu64 " messages in %" PRIu64 " commits", in.message_count,
 	    in.commit_count);

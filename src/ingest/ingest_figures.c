@@ -30,6 +30,9 @@ take_over(struct ingest_figures *f, const struct board_ingest *old)
 	f->part.byte_count = old->byte_count;
 	f->part.commit_count = old->commit_count;
 	f->part.error_count = old->error_count;
+	f->part.dropped_count = old->dropped_count;
+	f->part.dropped_at_ms = old->dropped_at_ms;
+	f->dropped_before = old->dropped_count;
 	f->logged = f->part;
 }
 
@@ -64,16 +67,20 @@ log_statistics(struct ingest_figures *f)
 		{"bytes", now->byte_count - last->byte_count},
 		{"commits", now->commit_count - last->commit_count},
 		{"errors", now->error_count - last->error_count},
+		{"dropped", now->dropped_count - last->dropped_count},
 		{"connected", now->state == BOARD_MQTT_CONNECTED}}};
 
 	log_event(LOG_LEVEL_INFO, LOG_STATISTICS, &details,
 	    "%" PRIu64 " messages received, %" PRIu64 " bytes, in %" PRIu64
-	    " commits, %" PRIu64 " errors%s",
+	    " commits, %" PRIu64 " errors, %" PRIu64 " dropped%s",
 	    details.counts[0].value, details.counts[1].value, details.counts[2].value,
-	    details.counts[3].value,
-	    now->state == BOARD_MQTT_CONNECTED ? ""
-	    : now->state == BOARD_MQTT_PAUSED  ? "; paused: journal full"
-					       : "; not connected");
+	    details.counts[3].value, details.counts[4].value,
+	    now->state == BOARD_MQTT_CONNECTED   ? ""
+	    : now->state == BOARD_MQTT_PAUSED    ? "; paused: journal full"
+	    : now->state == BOARD_MQTT_DISK_FULL ? "; paused: disk full"
+	    : now->state == BOARD_MQTT_DISK_FAILS
+		? "; paused: the journal cannot be written"
+		: "; not connected");
 	log_tell_suppressed();
 	f->logged = f->part;
 }
@@ -116,6 +123,17 @@ ingest_figures_fail(struct ingest_figures *f, const char *why)
 }
 
 void
+ingest_figures_room(struct ingest_figures *f, const struct ingest_room *r)
+{
+	f->part.is_dropping = r->is_dropping;
+	f->part.room_bytes = r->bytes;
+	f->part.full_in_ms = fill_rate_full_in_ms(&r->fill);
+	f->part.dropped_count = f->dropped_before + r->dropped_count;
+	if (r->dropped_at_ms != 0)
+		f->part.dropped_at_ms = r->dropped_at_ms;
+}
+
+void
 ingest_figures_publish(struct ingest_figures *f, const struct source *s,
     enum board_mqtt state, int64_t now_ms)
 {
@@ -124,7 +142,7 @@ ingest_figures_publish(struct ingest_figures *f, const struct source *s,
 	if (state != (enum board_mqtt)f->part.state)
 		f->part.since_ms = now_ms;
 	if (state == BOARD_MQTT_CONNECTED) {
-		f->part.error[0] = '\0';
+		(void)snprintf(f->part.error, sizeof(f->part.error), "%s", trouble);
 		f->part.protocol = (uint32_t)source_protocol(s);
 	} else if (*trouble != '\0') {
 		(void)snprintf(f->part.error, sizeof(f->part.error), "%s", trouble);

@@ -7,6 +7,7 @@
 #define INGEST_FIGURES_H
 
 #include "board.h"
+#include "ingest_room.h"
 #include "mqtt_source.h"
 #include "status.h"
 #include "worker.h"
@@ -19,6 +20,7 @@ struct ingest_figures {
 	struct reporter *reporter;  /* NULL: no reports to the broker */
 	uint64_t staged_bytes;      /* in the commit that is being gathered */
 	int64_t statistics_at_ms;
+	uint64_t dropped_before; /* by those before this one */
 };
 
 /*
@@ -38,6 +40,9 @@ void ingest_figures_close(struct ingest_figures *f);
 void ingest_figures_stage(struct ingest_figures *f, const struct record *r);
 void ingest_figures_commit(struct ingest_figures *f, size_t count);
 void ingest_figures_fail(struct ingest_figures *f, const char *why);
+
+/* How full the journal is, and what of it was dropped. */
+void ingest_figures_room(struct ingest_figures *f, const struct ingest_room *r);
 
 /* Write the board, and the statistics when it is time. Once a second, and on a change. */
 void ingest_figures_publish(struct ingest_figures *f, const struct source *s,

@@ -120,6 +120,9 @@ const char *client_silence_text(const struct client *c);
 const char *client_loss_text(const struct client *c);
 int client_loss_code(const struct client *c);
 
+/* Did the broker end it, and not the network? */
+bool client_was_hung_up(const struct client *c);
+
 /*
  * DISCONNECT, so that the broker does not publish the will. To be followed by
  * client_hang_up(); it is not written where something is still queued.

@@ -31,14 +31,20 @@ text_of(int rc, int error)
 	return mosquitto_strerror(rc);
 }
 
+/* Is it the end of the connection that was met, not silence or a lack of ours? */
+static bool
+is_end(int rc, int error)
+{
+	return rc == MOSQ_ERR_CONN_LOST ||
+	       (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE ||
+					    error == EPROTO || error == 0));
+}
+
 /* Did the broker hang up in place of an answer to CONNECT? */
 static bool
 is_unanswered(const struct client *c, int rc, int error)
 {
-	return !c->is_answered &&
-	       (rc == MOSQ_ERR_CONN_LOST || rc == MOSQ_ERR_PROTOCOL ||
-		   (rc == MOSQ_ERR_ERRNO && (error == ECONNRESET || error == EPIPE ||
-						error == EPROTO || error == 0)));
+	return !c->is_answered && (rc == MOSQ_ERR_PROTOCOL || is_end(rc, error));
 }
 
 /* A broker that knows MQTT 3.1.1 alone may hang up as well, without a word. */
@@ -68,6 +74,7 @@ client_lose(struct client *c, int rc, int error)
 		tls_hear_out(c->tls);
 		failure = tls_failure(c->tls);
 	}
+	c->is_hung_up = c->goodbye >= 0 || is_end(rc, error);
 	if (c->goodbye == 0)
 		c->loss_text = "the broker closed it";
 	else if (c->goodbye > 0)
@@ -108,4 +115,10 @@ int
 client_loss_code(const struct client *c)
 {
 	return c->goodbye > 0 ? c->goodbye : 0;
+}
+
+bool
+client_was_hung_up(const struct client *c)
+{
+	return c->is_hung_up;
 }

@@ -21,6 +21,7 @@ struct client {
 	size_t unwritten_count; /* messages since the last client_write() */
 	int goodbye; /* reason code of the broker's DISCONNECT; -1: none yet */
 	const char *loss_text;
+	bool is_hung_up;            /* by the broker, with or without a word */
 	struct message_parts parts; /* of the message that is being read */
 	struct tls *tls;            /* NULL: none */
 	bool is_answered;           /* CONNACK has come */

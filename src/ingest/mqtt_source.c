@@ -25,6 +25,8 @@
 #define CONNACK_WAIT_MS     20000
 #define SUBSCRIBE_RETRY_MS  60000
 #define BRIEF_CONNECTION_MS 10000
+#define LOSSES_TOGETHER_MS  20000
+#define RIVAL_MEMORY_MS     180000 /* two of the longest pauses between two tries */
 #define DROP_LIMIT_MS       1000
 
 /* ---- messages ---- */
@@ -116,30 +118,54 @@ on_connected(void *context, const struct client_answer *a)
 	return 0;
 }
 
+bool
+source_has_rival(const struct source *s)
+{
+	return s->rival_at_ms != 0 &&
+	       now_monotonic_ms() - s->rival_at_ms < RIVAL_MEMORY_MS;
+}
+
+/*
+ * Does the loss look as if another client had connected with our id? By MQTT 5 a broker
+ * says so, but mosquitto 2.0.11 does not, and by MQTT 3.1.1 none can: it only hangs up,
+ * on the one as on the other, and each loses one connection soon after another.
+ */
+static bool
+looks_like_rival(const struct source *s, int64_t now_ms)
+{
+	int64_t brief_ms = source_has_rival(s) ? RIVAL_MEMORY_MS : BRIEF_CONNECTION_MS;
+
+	if (client_loss_code(s->client) == CLIENT_TAKEN_OVER)
+		return true;
+	return client_was_hung_up(s->client) &&
+	       now_ms - s->connected_at_ms < brief_ms && s->lost_at_ms != 0 &&
+	       now_ms - s->lost_at_ms < LOSSES_TOGETHER_MS + brief_ms;
+}
+
 /* Another client with our id? The broker ends the one connection for the other. */
 static void
 watch_for_rival(struct source *s)
 {
 	int64_t now_ms = now_monotonic_ms();
+	bool is_told = client_loss_code(s->client) == CLIENT_TAKEN_OVER;
 
-	if (s->is_connected && now_ms - s->connected_at_ms < BRIEF_CONNECTION_MS)
-		s->brief_count++;
-	else
-		s->brief_count = 0;
-	if (client_loss_code(s->client) == CLIENT_TAKEN_OVER) {
-		log_repeated(&s->rival_repeat, now_ms, LOG_LEVEL_ERROR, LOG_CONNECTION,
-		    "another client has connected as %s: a client id is for one "
-		    "gateway "
-		    "alone (mqtt.client_id)",
+	if (!s->is_connected)
+		return;
+	if (looks_like_rival(s, now_ms)) {
+		s->rival_at_ms = now_ms;
+		(void)snprintf(s->rival, sizeof(s->rival),
+		    is_told ? "another client has connected as %s: a client id is for "
+			      "one gateway alone (mqtt.client_id)"
+			    : "the broker ends each connection soon: does another "
+			      "client use the client id %s (mqtt.client_id)?",
 		    s->settings->client_id);
+		log_repeated(&s->rival_repeat, now_ms,
+		    is_told ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, LOG_CONNECTION, "%s",
+		    s->rival);
+		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", s->rival);
 		s->is_explained = true;
-	} else if (s->brief_count >= BRIEF_CONNECTIONS) {
-		log_repeated(&s->rival_repeat, now_ms, LOG_LEVEL_WARNING,
-		    LOG_CONNECTION,
-		    "the broker ends each connection soon: does another client use the "
-		    "client id %s?",
-		    s->settings->client_id);
 	}
+	s->lost_at_ms = now_ms;
 }
 
 int
@@ -323,7 +349,9 @@ source_protocol(const struct source *s)
 const char *
 source_trouble(const struct source *s)
 {
-	return s->is_connected ? "" : s->trouble;
+	if (s->is_connected)
+		return source_has_rival(s) ? s->rival : "";
+	return s->trouble;
 }
 
 int

@@ -25,7 +25,9 @@ struct source {
 	bool has_ids;      /* the broker knows subscription identifiers */
 	bool is_explained; /* why the connection ends has been logged */
 	int64_t opened_at_ms, connected_at_ms, subscribed_at_ms;
-	unsigned brief_count; /* connections in a row that were soon lost */
+	int64_t lost_at_ms;  /* a connection that stood; 0: never */
+	int64_t rival_at_ms; /* as lost_at_ms, and it looked like another client's */
+	char rival[TROUBLE_SIZE];
 	int64_t published_at_ms, rest_until_ms; /* 0: never */
 	unsigned hang_up_count; /* those that were lost just behind a report */
 	char trouble[TROUBLE_SIZE];
