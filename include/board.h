@@ -59,7 +59,9 @@ struct board_supervisor {
 enum board_mqtt {
 	BOARD_MQTT_AWAY,
 	BOARD_MQTT_CONNECTED,
-	BOARD_MQTT_PAUSED, /* the journal is full: it stays away */
+	BOARD_MQTT_PAUSED,     /* the journal is full: it stays away */
+	BOARD_MQTT_DISK_FULL,  /* likewise: the disk has no room for it */
+	BOARD_MQTT_DISK_FAILS, /* the journal cannot be written: it stays away */
 };
 
 struct board_ingest {
@@ -73,7 +75,13 @@ struct board_ingest {
 	uint64_t message_count; /* in commits that have returned */
 	uint64_t byte_count;    /* of their topics and payloads */
 	uint64_t commit_count;
-	uint64_t error_count;         /* commits that failed, connections lost */
+	uint64_t error_count;   /* commits that failed, connections lost */
+	uint64_t dropped_count; /* messages: the oldest and the newest, see on_full */
+	int64_t dropped_at_ms;  /* dropped_count rose */
+	uint64_t room_bytes;    /* in the journal, about */
+	int64_t full_in_ms;     /* at the present rate; 0: it is not known */
+	uint32_t is_dropping;   /* the newest, for want of room */
+	uint32_t reserved;
 	char error[BOARD_TEXT_BYTES]; /* the latest; "" */
 };
 
@@ -99,7 +107,8 @@ struct board_forward {
 	uint64_t other_count; /* acknowledged, to topics that are not in the list */
 	/* Records in order up to acked_seq of their route, by topic; see run_from_ms. */
 	struct board_topic topics[BOARD_TOPICS_MAX];
-	char error[BOARD_TEXT_BYTES]; /* why Kafka is away; "" */
+	char error[BOARD_TEXT_BYTES];         /* why Kafka is away; "" */
+	char journal_error[BOARD_TEXT_BYTES]; /* why positions are not recorded; "" */
 };
 
 struct board_route {

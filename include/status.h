@@ -21,6 +21,9 @@
 /* This long after a record was buried its route is not well. */
 #define STATUS_DEAD_MS 300000
 
+/* This long after a message was dropped for want of room it is said. */
+#define STATUS_DROPPED_MS 300000
+
 /* No word of a worker for this long: it hangs. */
 #define STATUS_SILENT_MS 30000
 
@@ -38,17 +41,19 @@ struct status_facts {
 	const struct board_view *board;   /* now */
 	const struct board_view *earlier; /* at the last report; NULL: there was none */
 	uint64_t room_bytes;              /* that can still be journalled */
-	uint64_t dropped_count;           /* records that gaps stand for */
-	const struct journal_gap *gaps;   /* the latest of them, oldest first */
+	const struct journal_gap *gaps;   /* the latest, by sequence */
 	size_t gap_count;                 /* at most STATUS_GAPS_MAX */
 	int64_t now_ms;                   /* monotonic */
 	int64_t real_ms;
 	bool is_clock_synchronised;
+	bool
+	    is_timeless; /* leave out of status_problems() what changes with time alone */
 };
 
 /*
  * What keeps data from moving, in words, one after the other with an end mark each;
- * nothing when all is well. The words change when the state does, not with time alone.
+ * nothing when all is well. The words change when the state does, and, but for
+ * is_timeless, now and then where they tell how long the journal's room lasts.
  * Appends to out. Errors: ERR_NOMEM.
  */
 int status_problems(const struct status_facts *facts, struct buffer *out);

@@ -18,7 +18,6 @@
 #define FIRST_MS  2000  /* to come to know the state */
 #define CHANGE_MS 5000  /* between two reports, when the state changes */
 #define RETRY_MS  10000 /* after one that did not arrive */
-#define GAPS_MAX  10000 /* looked at for one report */
 
 struct reporter {
 	const struct settings *settings;
@@ -61,11 +60,40 @@ reporter_close(struct reporter *r)
 	free(r);
 }
 
-/*
- * Gaps are few, because neighbours merge; more than GAPS_MAX are not looked at.
- *
- * latest:    out, those that a report names.
- */
+/* Where every route says that gaps are not to be announced, they are only counted. */
+static bool
+is_told(const struct settings *s)
+{
+	for (size_t i = 0; i < s->route_count; i++) {
+		if (s->routes[i].gap_records != SETTINGS_GAPS_NONE)
+			return true;
+	}
+	return s->route_count == 0;
+}
+
+/* In the place of the one whose time is furthest back, in order of sequence. */
+static void
+add_latest(struct journal_gap list[STATUS_GAPS_MAX], size_t *count,
+    const struct journal_gap *gap)
+{
+	size_t oldest = 0;
+
+	if (*count < STATUS_GAPS_MAX) {
+		list[(*count)++] = *gap;
+		return;
+	}
+	for (size_t i = 1; i < STATUS_GAPS_MAX; i++) {
+		if (list[i].at_ms < list[oldest].at_ms)
+			oldest = i;
+	}
+	if (gap->at_ms < list[oldest].at_ms)
+		return;
+	memmove(list + oldest, list + oldest + 1,
+	    (STATUS_GAPS_MAX - 1 - oldest) * sizeof(list[0]));
+	list[STATUS_GAPS_MAX - 1] = *gap;
+}
+
+/* latest: out, those that a report names. No more than JOURNAL_GAPS_MAX are kept. */
 static void
 look_at_gaps(struct journal *j, struct status_facts *facts,
     struct journal_gap latest[STATUS_GAPS_MAX])
@@ -73,16 +101,10 @@ look_at_gaps(struct journal *j, struct status_facts *facts,
 	struct journal_gap gap = {0};
 
 	facts->gaps = latest;
-	for (int i = 0; i < GAPS_MAX; i++) {
+	for (int i = 0; is_told(facts->settings) && i < JOURNAL_GAPS_MAX; i++) {
 		if (journal_gap_read(j, gap.first_seq + 1, &gap) != 0)
 			return;
-		facts->dropped_count += gap.count;
-		if (facts->gap_count == STATUS_GAPS_MAX)
-			memmove(latest, latest + 1,
-			    (STATUS_GAPS_MAX - 1) * sizeof(latest[0]));
-		else
-			facts->gap_count++;
-		latest[facts->gap_count - 1] = gap;
+		add_latest(latest, &facts->gap_count, &gap);
 	}
 }
 
@@ -104,8 +126,11 @@ gather(struct reporter *r, int64_t now_ms, struct status_facts *facts,
 	    .now_ms = now_ms,
 	    .real_ms = now_real_ms(),
 	};
+	/* To be compared with those of the last report. */
 	buffer_clear(&r->problems);
+	facts->is_timeless = true;
 	err = status_problems(facts, &r->problems);
+	facts->is_timeless = false;
 	if (err != 0 && facts->stat != NULL)
 		journal_stat_fini(stat);
 	return err;

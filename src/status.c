@@ -147,6 +147,35 @@ put_gaps(struct object *o, const struct status_facts *f)
 	put(o, "latest_gaps", list);
 }
 
+/* How many records gaps stand for, and why. */
+static void
+put_removed(struct object *o, const struct journal_stat *s)
+{
+	struct object reasons = new_object();
+	uint64_t sum = 0;
+
+	for (int i = 1; i < JOURNAL_GAP_REASONS; i++) {
+		sum += s->removed[i];
+		if (s->removed[i] > 0)
+			put_count(&reasons,
+			    journal_gap_reason_str((enum journal_gap_reason)i),
+			    s->removed[i]);
+	}
+	put_count(o, "dropped_records", sum);
+	put_object(o, "dropped_by_reason", &reasons);
+}
+
+/* How long there is room at the present rate; not at all where that is not known. */
+static void
+put_room(struct object *o, const struct status_facts *f)
+{
+	const struct board_ingest *in = &f->board->ingest;
+
+	put_count(o, "free_bytes", f->room_bytes);
+	if (f->board->has_ingest && in->full_in_ms > 0)
+		put_count(o, "full_in_s", (uint64_t)in->full_in_ms / 1000);
+}
+
 static void
 put_journal(struct object *o, const struct status_facts *f)
 {
@@ -167,9 +196,9 @@ put_journal(struct object *o, const struct status_facts *f)
 		: 0);
 	put_count(o, "used_bytes", s->used_bytes);
 	put_count(o, "max_bytes", s->max_bytes);
-	put_count(o, "free_bytes", f->room_bytes);
+	put_room(o, f);
 	put_count(o, "dead_records", s->dead_count);
-	put_count(o, "dropped_records", f->dropped_count);
+	put_removed(o, s);
 	put_count(o, "gaps", s->gap_count);
 	put_gaps(o, f);
 }
@@ -177,7 +206,8 @@ put_journal(struct object *o, const struct status_facts *f)
 static void
 put_mqtt(struct object *o, const struct status_facts *f)
 {
-	static const char *const words[] = {"away", "connected", "paused"};
+	static const char *const words[] = {
+	    "away", "connected", "paused", "paused", "paused"};
 	const struct board_ingest *in = &f->board->ingest;
 	struct object mqtt = new_object();
 

@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "forwarder.h"
 #include "text.h"
@@ -61,6 +62,110 @@ is_alive(struct problems *p, const struct status_facts *f, enum board_worker wor
 	return true;
 }
 
+/* ---- the journal's room ---- */
+
+/* The room is used up: what happens to what comes? */
+static void
+judge_full(struct problems *p, const struct status_facts *f)
+{
+	const struct board_ingest *in = &f->board->ingest;
+
+	if (in->state == BOARD_MQTT_PAUSED)
+		add_problem(p, "paused: journal full: %s",
+		    f->settings->journal.on_full == SETTINGS_FULL_DROP_OLDEST
+			? "nothing could be dropped so far, the broker keeps what comes"
+			: "the broker keeps what comes");
+	else if (in->is_dropping)
+		add_problem(p, "journal full: new messages are dropped");
+	else if (in->dropped_at_ms != 0 &&
+		 f->now_ms - in->dropped_at_ms < STATUS_DROPPED_MS)
+		add_problem(p, "journal full lately: %s messages were dropped",
+		    f->settings->journal.on_full == SETTINGS_FULL_DROP_NEWEST
+			? "new"
+			: "the oldest");
+}
+
+/* The one that keeps the journal from being truncated, if it holds; else NULL. */
+static const struct board_route *
+find_pinning(const struct status_facts *f)
+{
+	const struct board_route *slowest = NULL;
+
+	for (uint32_t i = 0; i < f->board->forward.route_count; i++) {
+		const struct board_route *r = &f->board->routes[i];
+
+		/* Where two are as slow, the one that holds is to blame. */
+		if (slowest == NULL || r->acked_seq < slowest->acked_seq ||
+		    (r->acked_seq == slowest->acked_seq && r->held_since_ms != 0))
+			slowest = r;
+	}
+	if (slowest == NULL || slowest->held_since_ms == 0 || f->stat == NULL ||
+	    slowest->acked_seq + 1 >= f->stat->next_seq)
+		return NULL;
+	return slowest;
+}
+
+/* Coarse, so that it does not change with every look. */
+static void
+write_span(char text[32], int64_t ms)
+{
+	long long minutes = ms / 60000;
+
+	if (minutes >= 2 * 24 * 60)
+		(void)snprintf(text, 32, "%lld days", minutes / (24 * 60));
+	else if (minutes >= 10 * 60)
+		(void)snprintf(text, 32, "%lld h", minutes / 60);
+	else if (minutes >= 60)
+		(void)snprintf(
+		    text, 32, "%lld h %lld min", minutes / 60, minutes % 60 / 10 * 10);
+	else if (minutes >= 10)
+		(void)snprintf(text, 32, "%lld min", minutes / 5 * 5);
+	else
+		(void)snprintf(text, 32, "%lld min", minutes < 1 ? 1 : minutes);
+}
+
+static void
+write_instant(char text[32], const struct status_facts *f, int64_t at_ms)
+{
+	time_t seconds = (time_t)((f->real_ms - (f->now_ms - at_ms)) / 1000);
+	struct tm tm;
+
+	if (gmtime_r(&seconds, &tm) == NULL ||
+	    strftime(text, 32, "%Y-%m-%dT%H:%MZ", &tm) == 0)
+		text[0] = '\0';
+}
+
+/* Who fills the journal, and how long is there room? */
+static void
+judge_room(struct problems *p, const struct status_facts *f)
+{
+	const struct board_ingest *in = &f->board->ingest;
+	const struct board_route *r = find_pinning(f);
+	bool is_full = in->state == BOARD_MQTT_PAUSED ||
+		       in->state == BOARD_MQTT_DISK_FULL || in->is_dropping;
+	char span[32] = "", since[32] = "";
+
+	if (!is_full && (in->full_in_ms == 0 || f->is_timeless))
+		return;
+	write_span(span, in->full_in_ms);
+	if (r == NULL && !is_full && f->board->forward.state == BOARD_KAFKA_AWAY)
+		add_problem(p, "the journal is full in about %s", span);
+	if (r == NULL)
+		return;
+	if (!f->is_timeless)
+		write_instant(since, f, r->held_since_ms);
+	if (is_full)
+		add_problem(p, "route %s pins the full journal: it holds since %s",
+		    r->name, since);
+	else
+		add_problem(p,
+		    "route %s pins the journal: it holds since %s, and there is no "
+		    "room any more in about %s",
+		    r->name, since, span);
+}
+
+/* ---- the workers ---- */
+
 static void
 judge_ingest(struct problems *p, const struct status_facts *f)
 {
@@ -69,15 +174,24 @@ judge_ingest(struct problems *p, const struct status_facts *f)
 	if (!is_alive(p, f, BOARD_WORKER_INGEST, "tidegate-ingest",
 		f->board->has_ingest, in->alive_at_ms))
 		return;
+	judge_full(p, f);
 	switch ((enum board_mqtt)in->state) {
 	case BOARD_MQTT_AWAY:
 		add_problem(p, "waiting for the MQTT broker%s%s",
 		    in->error[0] != '\0' ? ": " : "", in->error);
 		break;
 	case BOARD_MQTT_PAUSED:
-		add_problem(p, "paused: journal full");
+		break;
+	case BOARD_MQTT_DISK_FULL:
+		add_problem(p, "paused: disk full");
+		break;
+	case BOARD_MQTT_DISK_FAILS:
+		add_problem(p, "paused: the journal cannot be written%s%s",
+		    in->error[0] != '\0' ? ": " : "", in->error);
 		break;
 	case BOARD_MQTT_CONNECTED:
+		if (in->error[0] != '\0')
+			add_problem(p, "%s", in->error);
 		if (in->refused_count > 0)
 			add_problem(p,
 			    "the MQTT broker does not grant %u of the subscriptions",
@@ -143,9 +257,15 @@ judge_forward(struct problems *p, const struct status_facts *f)
 	if (!is_alive(p, f, BOARD_WORKER_FORWARD, "tidegate-forward",
 		f->board->has_forward, w->alive_at_ms))
 		return;
+	if (w->journal_error[0] != '\0')
+		add_problem(p,
+		    "what was delivered cannot be recorded in the journal: %s",
+		    w->journal_error);
 	judge_kafka(p, f);
 	for (uint32_t i = 0; i < w->route_count; i++)
 		judge_route(p, f, &f->board->routes[i]);
+	if (f->board->has_ingest)
+		judge_room(p, f);
 }
 
 int

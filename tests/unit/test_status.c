@@ -88,6 +88,7 @@ setup(void **state)
 	    .oldest_ms = REAL_MS - 12000,
 	    .dead_count = 4,
 	    .gap_count = 1};
+	f->stat.removed[JOURNAL_GAP_TOO_LARGE] = 7;
 	make_routes(f->routes, 95);
 	make_routes(f->earlier_routes, 80);
 	make_board(&f->board, f->routes);
@@ -97,7 +98,6 @@ setup(void **state)
 	    .stat = &f->stat,
 	    .board = &f->board,
 	    .room_bytes = 1000000,
-	    .dropped_count = 7,
 	    .now_ms = NOW_MS,
 	    .real_ms = REAL_MS,
 	    .is_clock_synchronised = true};
@@ -209,14 +209,43 @@ subscription_is_refused(void **state)
 }
 
 static void
+client_id_is_shared(void **state)
+{
+	struct fixture *f = *state;
+
+	(void)snprintf(f->board.ingest.error, sizeof(f->board.ingest.error),
+	    "another client has connected");
+	says(f, "another client has connected");
+}
+
+static void
 journal_is_full(void **state)
 {
 	struct fixture *f = *state;
 
 	f->board.ingest.state = BOARD_MQTT_PAUSED;
-	says(f, "paused: journal full");
+	says(f, "paused: journal full: the broker keeps what comes");
 	assert_string_equal(
 	    text_of(json_object_get(f->json, "mqtt"), "state"), "paused");
+}
+
+static void
+disk_is_full_or_fails(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.ingest.state = BOARD_MQTT_DISK_FULL;
+	says(f, "paused: disk full");
+	f->board.ingest.state = BOARD_MQTT_DISK_FAILS;
+	(void)snprintf(f->board.ingest.error, sizeof(f->board.ingest.error), "why");
+	says(f, "paused: the journal cannot be written: why");
+	assert_string_equal(
+	    text_of(json_object_get(f->json, "mqtt"), "state"), "paused");
+	f->board.ingest.state = BOARD_MQTT_CONNECTED;
+	f->board.ingest.error[0] = '\0';
+	(void)snprintf(f->board.forward.journal_error,
+	    sizeof(f->board.forward.journal_error), "why");
+	says(f, "what was delivered cannot be recorded in the journal: why");
 }
 
 static void
@@ -255,13 +284,89 @@ route_that_is_off_is_trouble_only_while_records_wait(void **state)
 }
 
 static void
+hold_south(struct fixture *f)
+{
+	f->routes[1].held_since_ms = NOW_MS - 3600 * 1000;
+	f->routes[1].acked_seq = 92;
+	(void)snprintf(f->routes[1].held_why, sizeof(f->routes[1].held_why), "why");
+}
+
+static void
+held_route_that_pins_the_journal_is_named_with_the_time_left(void **state)
+{
+	struct fixture *f = *state;
+
+	hold_south(f);
+	says(f, "route south holds: why"); /* no rate is known */
+	f->board.ingest.full_in_ms = (3 * 60 + 27) * 60000;
+	says(f, "route south holds: why; route south pins the journal: it holds since "
+		"2025-11-22T17:40Z, and there is no room any more in about 3 h 20 min");
+	assert_int_equal(count_of(f->json, "full_in_s"), 207 * 60);
+	f->routes[0].acked_seq = 91; /* that one is slower, and goes on */
+	says(f, "route south holds: why");
+	f->routes[0].acked_seq = 95;
+	f->facts.is_timeless = true;
+	says(f, "route south holds: why");
+}
+
+static void
+full_journal_names_who_pins_it_and_what_comes_of_it(void **state)
+{
+	struct fixture *f = *state;
+
+	hold_south(f);
+	f->board.ingest.state = BOARD_MQTT_PAUSED;
+	says(f, "paused: journal full: the broker keeps what comes; route south holds: "
+		"why; route south pins the full journal: it holds since "
+		"2025-11-22T17:40Z");
+	f->settings.journal.on_full = SETTINGS_FULL_DROP_NEWEST;
+	f->board.ingest.state = BOARD_MQTT_CONNECTED;
+	f->board.ingest.is_dropping = 1;
+	says(f, "journal full: new messages are dropped; route south holds: why; route "
+		"south pins the full journal: it holds since 2025-11-22T17:40Z");
+}
+
+static void
+what_was_dropped_lately_is_said(void **state)
+{
+	struct fixture *f = *state;
+
+	f->settings.journal.on_full = SETTINGS_FULL_DROP_OLDEST;
+	f->board.ingest.dropped_at_ms = NOW_MS - 1000;
+	says(f, "journal full lately: the oldest messages were dropped");
+	f->board.ingest.dropped_at_ms = NOW_MS - STATUS_DROPPED_MS;
+	assert_string_equal(text_of(render(f), "state"), "well");
+}
+
+static void
+time_left_is_told_while_kafka_is_away(void **state)
+{
+	static const struct {
+		int64_t minutes;
+		const char *text;
+	} cases[] = {{0, "1 min"}, {7, "7 min"}, {59, "55 min"}, {61, "1 h 0 min"},
+	    {11 * 60, "11 h"}, {50 * 60, "2 days"}};
+	struct fixture *f = *state;
+	char words[100];
+
+	f->board.forward.state = BOARD_KAFKA_AWAY;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		f->board.ingest.full_in_ms = cases[i].minutes * 60000 + 1;
+		(void)snprintf(words, sizeof(words),
+		    "waiting for Kafka; the journal is full in about %s",
+		    cases[i].text);
+		says(f, words);
+	}
+}
+
+static void
 several_things_are_listed(void **state)
 {
 	struct fixture *f = *state;
 
 	f->board.ingest.state = BOARD_MQTT_PAUSED;
 	f->board.forward.state = BOARD_KAFKA_AWAY;
-	says(f, "paused: journal full; waiting for Kafka");
+	says(f, "paused: journal full: the broker keeps what comes; waiting for Kafka");
 	assert_int_equal(json_array_size(json_object_get(f->json, "problems")), 2);
 }
 
@@ -545,9 +650,15 @@ main(void)
 	    WELL(kafka_was_never_asked),
 	    WELL(broker_is_away),
 	    WELL(subscription_is_refused),
+	    WELL(client_id_is_shared),
 	    WELL(journal_is_full),
+	    WELL(disk_is_full_or_fails),
 	    WELL(route_holds),
 	    WELL(route_that_is_off_is_trouble_only_while_records_wait),
+	    WELL(held_route_that_pins_the_journal_is_named_with_the_time_left),
+	    WELL(full_journal_names_who_pins_it_and_what_comes_of_it),
+	    WELL(what_was_dropped_lately_is_said),
+	    WELL(time_left_is_told_while_kafka_is_away),
 	    WELL(several_things_are_listed),
 	    WELL(nothing_moves_although_kafka_is_there),
 	    WELL(route_buries),
