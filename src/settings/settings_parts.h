@@ -118,8 +118,8 @@ const char *settings_name_of_property(const char *name);
 struct settings_reader {
 	struct settings_mistakes mistakes;
 	struct settings *settings;
-	void *scope;          /* libconfig's: where settings_line() looks */
-	char prefix[96];      /* of the names in mistakes: "mqtt.", "routes[0]." */
+	void *scope;     /* libconfig's: where settings_line() looks */
+	char prefix[96]; /* of the names in mistakes: "mqtt.", "routes[0]." */
 };
 
 /*

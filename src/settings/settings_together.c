@@ -92,6 +92,45 @@ check_delivery(struct settings_reader *r)
 		    "kafka.acks: delivery = \"exactly_once\" needs acks = \"all\"");
 }
 
+/* What is on its way stays in any case: there must be something that can be dropped. */
+static void
+check_on_full(struct settings_reader *r)
+{
+	const struct settings *s = r->settings;
+
+	if (s->journal.on_full == SETTINGS_FULL_DROP_OLDEST &&
+	    s->journal.max_bytes / 2 < s->kafka.buffer_max_bytes)
+		settings_mistake(&r->mistakes, settings_line(r, "journal.on_full"),
+		    "journal.on_full: what is on its way to Kafka is not dropped: "
+		    "\"drop_oldest\" needs max_bytes to be at least twice "
+		    "kafka.buffer_max_bytes");
+}
+
+/* Positions among records would be read as such by consumers, and be deleted with them. */
+static void
+check_position_topic(struct settings_reader *r)
+{
+	const struct settings *s = r->settings;
+	const char *topic = s->kafka.position_topic;
+	int line = settings_line(r, "kafka.position_topic");
+	bool is_taken;
+
+	if (s->kafka.delivery != SETTINGS_EXACTLY_ONCE || topic == NULL)
+		return;
+	is_taken =
+	    s->status.kafka_topic != NULL && strcmp(s->status.kafka_topic, topic) == 0;
+	for (size_t i = 0; i < s->route_count && !is_taken; i++)
+		is_taken = s->routes[i].topic != NULL &&
+			   strcmp(s->routes[i].topic, topic) == 0;
+	if (is_taken)
+		settings_mistake(&r->mistakes,
+		    line > 0 ? line : settings_line(r, "kafka.delivery"),
+		    "kafka.position_topic: \"%.249s\" is the topic of a route or of "
+		    "the "
+		    "status: positions need one of their own",
+		    topic);
+}
+
 void
 settings_check_together(struct settings_reader *r)
 {
@@ -116,6 +155,8 @@ settings_check_together(struct settings_reader *r)
 		    "journal.max_bytes: with dead_max_bytes it is more than this "
 		    "machine can map");
 	check_delivery(r);
+	check_position_topic(r);
+	check_on_full(r);
 }
 
 /* ---- a route ---- */
@@ -164,6 +205,18 @@ check_payload_format(struct settings_reader *r, const struct settings_route *rou
 		    "payload_format",
 		    "has no effect: with this envelope the payload goes out byte for "
 		    "byte");
+}
+
+/* There is no record whose values a template could take. */
+static void
+check_gap_records(struct settings_reader *r, const struct settings_route *route)
+{
+	if (route->gap_records == SETTINGS_GAPS_TOPIC && route->topic != NULL &&
+	    strstr(route->topic, "${") != NULL)
+		settings_value_mistake(r, settings_line(r, "gap_records"),
+		    "gap_records",
+		    "\"topic\" needs a topic that is the same for all records: a gap "
+		    "has nothing to fill a \"${...}\" with");
 }
 
 static void
@@ -251,6 +304,7 @@ settings_check_route(struct settings_reader *r)
 	check_name(r, route);
 	check_unused(r, route);
 	check_payload_format(r, route);
+	check_gap_records(r, route);
 	check_headers(r, route);
 	check_metadata(r, route);
 }
