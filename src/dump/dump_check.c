@@ -280,8 +280,12 @@ dump_check(struct journal *j, uint64_t *problems)
 		err = check_dead(&c);
 	if (err != 0)
 		goto done;
-	printf("read %" PRIu64 " records, %" PRIu64 " dead letters, %" PRIu64 " gaps: ",
+	printf("read %" PRIu64 " records, %" PRIu64 " dead letters, %" PRIu64 " gaps",
 	    c.records, c.dead, c.gaps);
+	if (stat.damaged_count > 0)
+		printf("; %" PRIu64 " damaged batches were set aside, see the gaps",
+		    stat.damaged_count);
+	printf(": ");
 	if (c.problems == 0)
 		printf("whole\n");
 	else

@@ -113,6 +113,11 @@ set_record(json_t *o, const struct record *r)
 		done = set(o, "message_expiry_s", json_integer(r->message_expiry_s));
 	if (done && r->subscription_id != 0)
 		done = set(o, "subscription_id", json_integer(r->subscription_id));
+	/* Not "route": that is where a dead letter was to go. */
+	if (done && r->route.data != NULL)
+		done = set_text(o, "bound_to", r->route);
+	if (done && r->requeued_from != 0)
+		done = set(o, "requeued_from", json_number(r->requeued_from));
 	if (done)
 		done = set_text(o, "content_type", r->content_type) &&
 		       set_text(o, "response_topic", r->response_topic);
@@ -210,6 +215,24 @@ set_routes(json_t *o, const struct journal_stat *stat)
 	return true;
 }
 
+/* Records that were removed without Kafka's confirmation, by reason. */
+static bool
+set_removed(json_t *o, const struct journal_stat *stat)
+{
+	json_t *removed = json_object();
+
+	if (!set(o, "removed", removed))
+		return false;
+	for (int i = 1; i < JOURNAL_GAP_REASONS; i++) {
+		const char *name = journal_gap_reason_str((enum journal_gap_reason)i);
+
+		if (stat->removed[i] > 0 &&
+		    !set(removed, name, json_number(stat->removed[i])))
+			return false;
+	}
+	return true;
+}
+
 static bool
 set_figures(json_t *o, const struct journal_stat *stat, int64_t now_ms)
 {
@@ -219,7 +242,9 @@ set_figures(json_t *o, const struct journal_stat *stat, int64_t now_ms)
 		    set(o, "file_bytes", json_number(stat->file_bytes)) &&
 		    set(o, "dead", json_number(stat->dead_count)) &&
 		    set(o, "dead_bytes", json_number(stat->dead_bytes)) &&
-		    set(o, "gaps", json_number(stat->gap_count));
+		    set(o, "gaps", json_number(stat->gap_count)) &&
+		    set(o, "damaged_batches", json_number(stat->damaged_count)) &&
+		    set_removed(o, stat);
 
 	if (done && stat->max_bytes > 0)
 		done = set(o, "max_bytes", json_number(stat->max_bytes)) &&

@@ -238,6 +238,8 @@ dump_print_dead(struct dump_printer *p, const struct journal_dead *dead,
 	put_str(&l, "\t");
 	put_safe(&l, letter->detail.data, letter->detail.size);
 	put_str(&l, "\t");
+	put_time(&l, letter->buried_ms);
+	put_str(&l, "\t");
 	put_record(&l, r);
 	put_str(&l, "\n");
 	return l.err != 0 ? l.err : write_line(p);
@@ -331,6 +333,18 @@ put_figures(struct line *l, const struct journal_stat *stat, int64_t now_ms)
 	}
 	put_named_number(l, "dead letters    ", stat->dead_count, "");
 	put_named_number(l, "gaps            ", stat->gap_count, "");
+	if (stat->damaged_count > 0)
+		put_named_number(
+		    l, "damaged batches ", stat->damaged_count, ", set aside");
+	for (int i = 1; i < JOURNAL_GAP_REASONS; i++) {
+		if (stat->removed[i] == 0)
+			continue;
+		put_str(l, "removed         ");
+		put_number(l, stat->removed[i]);
+		put_str(l, " (");
+		put_str(l, journal_gap_reason_str((enum journal_gap_reason)i));
+		put_str(l, ")\n");
+	}
 }
 
 uint64_t
