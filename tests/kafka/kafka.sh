@@ -14,6 +14,8 @@
 #   kafka.sh create-topic DIR NAME PARTITIONS [NAME=VALUE...]
 #   kafka.sh delete-topic DIR NAME
 #   kafka.sh alter-topic DIR NAME NAME=VALUE...
+#   kafka.sh deny-topic DIR NAME USER write|all
+#   kafka.sh allow-topic DIR NAME USER       takes back every deny
 #   kafka.sh dump-log DIR TOPIC...           the batches in the log, by Kafka's own tool
 #
 # start takes free ports unless PORT is given (PORT + 1 is then the controller's);
@@ -22,6 +24,7 @@
 #
 # KAFKA_HOST            address to bind to (127.0.0.1), for network namespaces
 # KAFKA_LISTENERS       more listeners: "NAME:PROTOCOL[:HOST]...", on PORT + 2, PORT + 3, ...
+# KAFKA_JOIN            start as the second broker of the cluster whose first is in this DIR
 # KAFKA_FORMAT          more arguments for the formatting of the storage, a line each
 # KAFKA_VERSION         4.1.1
 # KAFKA_JVM             options of the Java machine
@@ -49,7 +52,7 @@ fail() {
 }
 
 usage() {
-	sed -n '6,17s/^# *//p' "$0" >&2
+	sed -n '6,19s/^# *//p' "$0" >&2
 	exit 2
 }
 
@@ -95,7 +98,13 @@ pick_port() {
 
 write_properties() {
 	local dir=$1 port=$2 i name protocol host more='' protocols=''
+	local roles=broker,controller node=1 voters=1@$HOST:$((port + 1))
+	local controller=,CONTROLLER://$HOST:$((port + 1))
 	shift 2
+	if [ -n "${KAFKA_JOIN:-}" ]; then
+		roles=broker node=2 controller=
+		voters=$(sed -n 's/^controller.quorum.voters=//p' "$KAFKA_JOIN/server.properties")
+	fi
 	for ((i = 0; i < ${#LISTENERS[@]}; i++)); do
 		IFS=: read -r name protocol host <<<"${LISTENERS[i]}"
 		more+=,$name://${host:-$HOST}:$((port + 2 + i))
@@ -103,10 +112,10 @@ write_properties() {
 		echo "${host:-$HOST}:$((port + 2 + i))" >"$dir/address.$name"
 	done
 	cat >"$dir/server.properties" <<-END
-		process.roles=broker,controller
-		node.id=1
-		controller.quorum.voters=1@$HOST:$((port + 1))
-		listeners=PLAINTEXT://$HOST:$port,CONTROLLER://$HOST:$((port + 1))$more
+		process.roles=$roles
+		node.id=$node
+		controller.quorum.voters=$voters
+		listeners=PLAINTEXT://$HOST:$port$controller$more
 		advertised.listeners=PLAINTEXT://$HOST:$port$more
 		listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT$protocols
 		controller.listener.names=CONTROLLER
@@ -136,7 +145,11 @@ format() {
 	local dir=$1 id more=()
 	[ -e "$dir/data/meta.properties" ] && return 0
 	[ -z "${KAFKA_FORMAT:-}" ] || mapfile -t more <<<"$KAFKA_FORMAT"
-	id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c -22)
+	if [ -n "${KAFKA_JOIN:-}" ]; then
+		id=$(sed -n 's/^cluster.id=//p' "$KAFKA_JOIN/data/meta.properties")
+	else
+		id=$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | cut -c -22)
+	fi
 	timeout 60 java -Xmx128m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp "$LIBS/*" \
 		kafka.tools.StorageTool format -t "$id" -c "$dir/server.properties" "${more[@]}" \
 		>"$dir/format.log" 2>&1 || { cat "$dir/format.log" >&2; return 1; }
@@ -269,6 +282,8 @@ address) cat "$dir/address${1:+.$1}" ;;
 create-topic) [ $# -ge 2 ] || usage; admin "$(cat "$dir/address")" create "$@" ;;
 delete-topic) [ $# -eq 1 ] || usage; admin "$(cat "$dir/address")" delete "$@" ;;
 alter-topic) [ $# -ge 2 ] || usage; admin "$(cat "$dir/address")" alter "$@" ;;
+deny-topic) [ $# -eq 3 ] || usage; admin "$(cat "$dir/address")" deny "$@" ;;
+allow-topic) [ $# -eq 2 ] || usage; admin "$(cat "$dir/address")" allow "$@" ;;
 dump-log) [ $# -ge 1 ] || usage; dump_log "$dir" "$@" ;;
 *) usage ;;
 esac

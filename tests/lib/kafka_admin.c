@@ -3,11 +3,15 @@
  * kafka_admin BOOTSTRAP create NAME PARTITIONS [NAME=VALUE...]
  *                       delete NAME
  *                       alter NAME NAME=VALUE...   (replaces all settings of the topic)
+ *                       deny NAME USER write|all
+ *                       allow NAME USER            (takes back every deny)
+ *                       leader NAME                (prints the node of each partition)
  *
- * What kafka-topics and kafka-configs do, for tests, without starting a Java machine.
- * create returns when the topic has a leader for each partition, delete when it is no
- * longer listed. A topic that is there already, or no longer, is a failure. It gives up
- * after 60 s. Exit status: 0 done, 1 it failed, 2 usage.
+ * What kafka-topics, kafka-configs and kafka-acls do, for tests, without starting a Java
+ * machine. create returns when the topic has a leader for each partition, delete when it
+ * is no longer listed; replication.factor=N is for the topic itself. A topic that is there
+ * already, or no longer, is a failure. It gives up after 60 s. Exit status: 0 done, 1 it
+ * failed, 2 usage.
  */
 #include <librdkafka/rdkafka.h>
 
@@ -55,6 +59,8 @@ wait_result(rd_kafka_queue_t *queue, const char *topic)
 	rd_kafka_event_t *event = rd_kafka_queue_poll(queue, LIMIT_MS);
 	const rd_kafka_topic_result_t **topics = NULL;
 	const rd_kafka_ConfigResource_t **configs = NULL;
+	const rd_kafka_DeleteAcls_result_response_t **responses = NULL;
+	const rd_kafka_acl_result_t **acls = NULL;
 	size_t count = 0;
 	int rc = 0;
 
@@ -68,6 +74,12 @@ wait_result(rd_kafka_queue_t *queue, const char *topic)
 	else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DELETETOPICS_RESULT)
 		topics = rd_kafka_DeleteTopics_result_topics(
 		    rd_kafka_event_DeleteTopics_result(event), &count);
+	else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATEACLS_RESULT)
+		acls = rd_kafka_CreateAcls_result_acls(
+		    rd_kafka_event_CreateAcls_result(event), &count);
+	else if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_DELETEACLS_RESULT)
+		responses = rd_kafka_DeleteAcls_result_responses(
+		    rd_kafka_event_DeleteAcls_result(event), &count);
 	else
 		configs = rd_kafka_AlterConfigs_result_resources(
 		    rd_kafka_event_AlterConfigs_result(event), &count);
@@ -78,6 +90,14 @@ wait_result(rd_kafka_queue_t *queue, const char *topic)
 		if (configs != NULL && rd_kafka_ConfigResource_error(configs[i]) != 0)
 			rc = say(
 			    topic, rd_kafka_ConfigResource_error_string(configs[i]));
+		if (acls != NULL && rd_kafka_acl_result_error(acls[i]) != NULL)
+			rc = say(topic,
+			    rd_kafka_error_string(rd_kafka_acl_result_error(acls[i])));
+		if (responses != NULL &&
+		    rd_kafka_DeleteAcls_result_response_error(responses[i]) != NULL)
+			rc = say(topic, rd_kafka_error_string(
+					    rd_kafka_DeleteAcls_result_response_error(
+						responses[i])));
 	}
 	rd_kafka_event_destroy(event);
 	return rc;
@@ -121,10 +141,14 @@ create(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char *argv[])
 {
 	int partitions = argc < 2 ? 0 : atoi(argv[1]);
 	char why[256] = "";
-	rd_kafka_NewTopic_t *topic =
-	    rd_kafka_NewTopic_new(argv[0], partitions, 1, why, sizeof(why));
-	int rc = 0;
+	rd_kafka_NewTopic_t *topic;
+	int replicas = 1, rc = 0;
 
+	if (argc > 2 && sscanf(argv[2], "replication.factor=%d", &replicas) == 1) {
+		argc--;
+		memmove(&argv[2], &argv[3], (size_t)(argc - 2) * sizeof(argv[0]));
+	}
+	topic = rd_kafka_NewTopic_new(argv[0], partitions, replicas, why, sizeof(why));
 	if (topic == NULL)
 		return say(argv[0], why);
 	for (int i = 2; i < argc; i++) {
@@ -173,6 +197,71 @@ alter(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char *argv[])
 	return rc;
 }
 
+static int
+deny(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char *argv[])
+{
+	bool is_write = argc == 3 && strcmp(argv[2], "write") == 0;
+	char principal[128], why[256] = "";
+	rd_kafka_AclBinding_t *acl;
+	int rc;
+
+	if (argc != 3)
+		return say(argv[0], "deny NAME USER write|all");
+	snprintf(principal, sizeof(principal), "User:%s", argv[1]);
+	acl = rd_kafka_AclBinding_new(RD_KAFKA_RESOURCE_TOPIC, argv[0],
+	    RD_KAFKA_RESOURCE_PATTERN_LITERAL, principal, "*",
+	    is_write ? RD_KAFKA_ACL_OPERATION_WRITE : RD_KAFKA_ACL_OPERATION_ALL,
+	    RD_KAFKA_ACL_PERMISSION_TYPE_DENY, why, sizeof(why));
+	if (acl == NULL)
+		return say(argv[0], why);
+	rd_kafka_CreateAcls(rk, &acl, 1, NULL, queue);
+	rc = wait_result(queue, argv[0]);
+	rd_kafka_AclBinding_destroy(acl);
+	return rc;
+}
+
+static int
+allow(rd_kafka_t *rk, rd_kafka_queue_t *queue, int argc, char *argv[])
+{
+	char principal[128], why[256] = "";
+	rd_kafka_AclBindingFilter_t *filter;
+	int rc;
+
+	if (argc != 2)
+		return say(argv[0], "allow NAME USER");
+	snprintf(principal, sizeof(principal), "User:%s", argv[1]);
+	filter = rd_kafka_AclBindingFilter_new(RD_KAFKA_RESOURCE_TOPIC, argv[0],
+	    RD_KAFKA_RESOURCE_PATTERN_LITERAL, principal, "*",
+	    RD_KAFKA_ACL_OPERATION_ANY, RD_KAFKA_ACL_PERMISSION_TYPE_DENY, why,
+	    sizeof(why));
+	if (filter == NULL)
+		return say(argv[0], why);
+	rd_kafka_DeleteAcls(rk, &filter, 1, NULL, queue);
+	rc = wait_result(queue, argv[0]);
+	rd_kafka_AclBinding_destroy(filter);
+	return rc;
+}
+
+static int
+leader(rd_kafka_t *rk, const char *name)
+{
+	const struct rd_kafka_metadata *m;
+	int rc = -1;
+
+	if (rd_kafka_metadata(rk, 1, NULL, &m, 5000) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return say(name, "no metadata");
+	for (int i = 0; i < m->topic_cnt; i++) {
+		if (strcmp(m->topics[i].topic, name) != 0)
+			continue;
+		for (int p = 0; p < m->topics[i].partition_cnt; p++)
+			printf("%d ", m->topics[i].partitions[p].leader);
+		printf("\n");
+		rc = 0;
+	}
+	rd_kafka_metadata_destroy(m);
+	return rc;
+}
+
 int
 main(int argc, char *argv[])
 {
@@ -183,8 +272,8 @@ main(int argc, char *argv[])
 	int rc;
 
 	if (argc < 4) {
-		fprintf(stderr,
-		    "usage: kafka_admin BOOTSTRAP create|delete|alter NAME ...\n");
+		fprintf(stderr, "usage: kafka_admin BOOTSTRAP "
+				"create|delete|alter|deny|allow|leader NAME ...\n");
 		return 2;
 	}
 	if (rd_kafka_conf_set(conf, "bootstrap.servers", argv[1], why, sizeof(why)) !=
@@ -204,6 +293,12 @@ main(int argc, char *argv[])
 		rc = delete (rk, queue, argv[3]);
 	else if (strcmp(argv[2], "alter") == 0)
 		rc = alter(rk, queue, argc - 3, argv + 3);
+	else if (strcmp(argv[2], "deny") == 0)
+		rc = deny(rk, queue, argc - 3, argv + 3);
+	else if (strcmp(argv[2], "allow") == 0)
+		rc = allow(rk, queue, argc - 3, argv + 3);
+	else if (strcmp(argv[2], "leader") == 0)
+		rc = leader(rk, argv[3]);
 	else
 		rc = say(argv[2], "unknown command");
 	rd_kafka_queue_destroy(queue);

@@ -10,7 +10,9 @@
  * 1 otherwise; 2 usage.
  *
  * Failure modes: Kafka away: librdkafka goes on trying. Offsets that were skipped (the
- * topic did not keep its records) are wrong: what is missing would prove nothing.
+ * topic did not keep its records) are wrong: what is missing would prove nothing. But
+ * transactions (-x) leave offsets out: of what marks their end, and of what was aborted,
+ * which a consumer with read_committed, as this one, does not see.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -38,6 +40,8 @@ struct options {
 	bool properties;
 	bool ignore_foreign;
 	bool any_key;
+	bool has_transactions;
+	uint64_t lost_wanted; /* so many are missing, no more and no fewer */
 	uint64_t duplicated_max;
 	uint64_t redelivered_max;
 };
@@ -180,7 +184,8 @@ offset_follow(struct consumer *c, const rd_kafka_message_t *m)
 {
 	if (m->partition >= PARTITIONS_MAX)
 		return;
-	if (m->offset != c->next_offset[m->partition])
+	if (c->o.has_transactions ? m->offset < c->next_offset[m->partition]
+				  : m->offset != c->next_offset[m->partition])
 		judge_wrong(c->judge,
 		    "partition %" PRId32 ": offset %" PRId64 " where %" PRId64
 		    " was expected",
@@ -194,6 +199,8 @@ take(struct consumer *c, const rd_kafka_message_t *m)
 	rd_kafka_headers_t *headers = NULL;
 	const void *header = "";
 	size_t header_size = 0;
+	const void *requeued;
+	size_t size;
 	size_t device;
 	uint64_t number;
 
@@ -216,7 +223,11 @@ take(struct consumer *c, const rd_kafka_message_t *m)
 	    (headers == NULL || !properties_are_right(headers, device, number)))
 		judge_wrong(
 		    c->judge, "dev-%03zu %" PRIu64 ": user properties", device, number);
-	judge_message(c->judge, device, number, header, header_size);
+	if (headers != NULL && rd_kafka_header_get_last(headers,
+				   "tidegate-requeued-from", &requeued, &size) == 0)
+		judge_requeued(c->judge, device, number, header, header_size);
+	else
+		judge_message(c->judge, device, number, header, header_size);
 }
 
 static rd_kafka_t *
@@ -224,10 +235,10 @@ consumer_new(const char *bootstrap)
 {
 	const char *settings[][2] = {{"bootstrap.servers", bootstrap},
 	    {"group.id", "ledger"}, {"enable.auto.commit", "false"},
-	    {"auto.offset.reset", "earliest"}, {"fetch.wait.max.ms", "50"},
-	    {"fetch.error.backoff.ms", "50"}, {"reconnect.backoff.ms", "50"},
-	    {"reconnect.backoff.max.ms", "500"}, {"fetch.message.max.bytes", "8388608"},
-	    {"log_level", "0"}};
+	    {"isolation.level", "read_committed"}, {"auto.offset.reset", "earliest"},
+	    {"fetch.wait.max.ms", "50"}, {"fetch.error.backoff.ms", "50"},
+	    {"reconnect.backoff.ms", "50"}, {"reconnect.backoff.max.ms", "500"},
+	    {"fetch.message.max.bytes", "8388608"}, {"log_level", "0"}};
 	rd_kafka_conf_t *conf = rd_kafka_conf_new();
 	char error[256];
 	size_t i;
@@ -284,6 +295,14 @@ assign_all(struct consumer *c)
 	return true;
 }
 
+static bool
+has_all_wanted(const struct consumer *c)
+{
+	return c->o.lost_wanted > 0
+		   ? judge_result(c->judge, &c->ledger).lost == c->o.lost_wanted
+		   : judge_has_all(c->judge, &c->ledger);
+}
+
 /* The ledger as it is now; it must be there once it is complete. */
 static bool
 ledger_is_here(struct consumer *c)
@@ -327,8 +346,7 @@ run(struct consumer *c)
 		if (complete_s > 0 && seconds_now() - complete_s > c->o.limit_s)
 			break;
 		if (complete_s > 0 && c->ledger.count > 0 && m == NULL &&
-		    seconds_now() - latest_s > c->o.quiet_s &&
-		    judge_has_all(c->judge, &c->ledger))
+		    seconds_now() - latest_s > c->o.quiet_s && has_all_wanted(c))
 			break;
 	}
 }
@@ -340,6 +358,8 @@ report(struct consumer *c)
 
 	if (c->foreign > 0)
 		(void)fprintf(stderr, "%" PRIu64 " others\n", c->foreign);
+	if (n.requeued > 0)
+		(void)fprintf(stderr, "%" PRIu64 " requeued\n", n.requeued);
 	if (n.wrong > 0)
 		(void)fprintf(stderr, "%" PRIu64 " wrong\n", n.wrong);
 	(void)printf("published %" PRIu64 ", delivered %" PRIu64 ", lost %" PRIu64
@@ -347,8 +367,8 @@ report(struct consumer *c)
 		     ", reordered %" PRIu64 "\n",
 	    ledger_published(&c->ledger), n.delivered, n.lost, n.duplicated,
 	    n.redelivered, n.reordered);
-	return c->ledger.count > 0 && n.lost == 0 && n.reordered == 0 && n.wrong == 0 &&
-		       n.duplicated <= c->o.duplicated_max &&
+	return c->ledger.count > 0 && n.lost == c->o.lost_wanted && n.reordered == 0 &&
+		       n.wrong == 0 && n.duplicated <= c->o.duplicated_max &&
 		       n.redelivered <= c->o.redelivered_max
 		   ? 0
 		   : 1;
@@ -359,11 +379,13 @@ usage(void)
 {
 	(void)fprintf(stderr,
 	    "usage: ledger_consume -b BOOTSTRAP -t TOPIC -l LEDGER [-w] [-T SECONDS]\n"
-	    "    [-q QUIET_SECONDS] [-e tbmq] [-u] [-f] [-k] [-D DUPLICATED] "
+	    "    [-q QUIET_SECONDS] [-e tbmq] [-u] [-f] [-k] [-x] [-D DUPLICATED] "
 	    "[-R REDELIVERED]\n"
 	    "-u: user properties are there; -f: other records are no fault; -k: any "
 	    "key\n"
-	    "-D, -R: how many repeats are allowed, by default any number\n");
+	    "-x: transactions: offsets may be left out\n"
+	    "-D, -R: how many repeats are allowed, by default any number\n"
+	    "-M COUNT: so many must be missing, no more and no fewer\n");
 	exit(2);
 }
 
@@ -372,8 +394,8 @@ options_read(struct options *o, int argc, char *argv[])
 {
 	int c;
 
-	for (c = getopt(argc, argv, "b:t:l:T:q:e:D:R:wufk"); c != -1;
-	     c = getopt(argc, argv, "b:t:l:T:q:e:D:R:wufk")) {
+	for (c = getopt(argc, argv, "b:t:l:T:q:e:D:R:M:wufkx"); c != -1;
+	     c = getopt(argc, argv, "b:t:l:T:q:e:D:R:M:wufkx")) {
 		switch (c) {
 		case 'b':
 			o->bootstrap = optarg;
@@ -399,6 +421,9 @@ options_read(struct options *o, int argc, char *argv[])
 		case 'R':
 			o->redelivered_max = strtoull(optarg, NULL, 10);
 			break;
+		case 'M':
+			o->lost_wanted = strtoull(optarg, NULL, 10);
+			break;
 		case 'w':
 			o->wait = true;
 			break;
@@ -410,6 +435,9 @@ options_read(struct options *o, int argc, char *argv[])
 			break;
 		case 'k':
 			o->any_key = true;
+			break;
+		case 'x':
+			o->has_transactions = true;
 			break;
 		default:
 			usage();

@@ -140,11 +140,14 @@ entry_of(struct judge *j, const char *header, size_t size)
 }
 
 static void
-first_seen(struct judge *j, struct device *d, size_t device, uint64_t number)
+first_seen(
+    struct judge *j, struct device *d, size_t device, uint64_t number, bool is_requeued)
 {
 	d->seen[number] = 1;
 	j->counts.delivered++;
-	if (number > d->highest) {
+	if (is_requeued) {
+		j->counts.requeued++;
+	} else if (number > d->highest) {
 		d->highest = number;
 	} else {
 		j->counts.reordered++;
@@ -158,9 +161,9 @@ first_seen(struct judge *j, struct device *d, size_t device, uint64_t number)
 		d->prefix++;
 }
 
-void
-judge_message(struct judge *j, size_t device, uint64_t number, const char *header,
-    size_t header_size)
+static void
+take(struct judge *j, size_t device, uint64_t number, const char *header,
+    size_t header_size, bool is_requeued)
 {
 	struct entry *entry = entry_of(j, header, header_size);
 	struct device *d;
@@ -184,11 +187,25 @@ judge_message(struct judge *j, size_t device, uint64_t number, const char *heade
 	d = &j->devices[device];
 	d->seen = grow(d->seen, &d->capacity, number, 1);
 	if (d->seen[number] == 0)
-		first_seen(j, d, device, number);
+		first_seen(j, d, device, number, is_requeued);
 	else if (is_known)
 		j->counts.duplicated++;
 	else
 		j->counts.redelivered++;
+}
+
+void
+judge_message(struct judge *j, size_t device, uint64_t number, const char *header,
+    size_t header_size)
+{
+	take(j, device, number, header, header_size, false);
+}
+
+void
+judge_requeued(struct judge *j, size_t device, uint64_t number, const char *header,
+    size_t header_size)
+{
+	take(j, device, number, header, header_size, true);
 }
 
 bool

@@ -17,6 +17,7 @@ struct judge_counts {
 	uint64_t duplicated;  /* again with the same journal and sequence number */
 	uint64_t redelivered; /* again with another: the broker sent it twice */
 	uint64_t reordered;   /* first seen behind a later one of its device */
+	uint64_t requeued;    /* first seen as what was a dead letter */
 	uint64_t wrong;       /* none of these: see judge_wrong() */
 };
 
@@ -29,6 +30,10 @@ void judge_close(struct judge *j);
  * RECEIVED; not terminated). One sequence number that stands for two messages is wrong.
  */
 void judge_message(struct judge *j, size_t device, uint64_t number, const char *header,
+    size_t header_size);
+
+/* The same with what was a dead letter: it may come behind later ones. */
+void judge_requeued(struct judge *j, size_t device, uint64_t number, const char *header,
     size_t header_size);
 
 /* Count something that should not be there; the first few are printed on stderr. */
