@@ -69,7 +69,7 @@ check "dead letters of another topic" lists 0 0 0 --dead --topic other
 
 line=$'251\t2026-11-24T10:04:11.000Z\t1\tr\tsite/1/sensor\t17\trecord-000000251;'
 check "a line as documented" test "$(dump --count 1)" = "$line"
-dead=$'100\tdefault\ttoo large\tBroker: Message size too large\t2026-11-24T10:01:40.000Z\t1\tr\tsite/0/sensor\t17\trecord-000000100;'
+dead=$'100\tdefault\ttoo large\tBroker: Message size too large\t2026-11-24T10:00:00.000Z\t2026-11-24T10:01:40.000Z\t1\tr\tsite/0/sensor\t17\trecord-000000100;'
 check "a dead letter's line as documented" test "$(dump --dead)" = "$dead"
 
 # ---- other forms ----
