@@ -4,7 +4,7 @@
 #
 #   run.sh [-t SECONDS] [NAME...]      NAME as in fuzz_NAME.c; all without one
 #
-# A target names the files of src that it needs in a line "/* sources: a.c b.c */", and
+# A target names the files of src that it needs in lines "/* sources: a.c b.c */", and
 # in a line "/* seconds: 60 */" how long it runs without -t, where 10 are too few. Seeds
 # lie in corpus/NAME. What the fuzzer finds stays in the directory that is told on failure.
 # CLANG names another compiler. Exit 77: there is none that can fuzz.
@@ -48,7 +48,7 @@ if pkg-config --exists msgpack-c; then
 else
 	msgpack='msgpack'
 fi
-read -ra libraries < <(pkg-config --cflags --libs libconfig jansson zlib libzstd "$msgpack")
+read -ra libraries < <(pkg-config --cflags --libs libconfig jansson lmdb zlib libzstd "$msgpack")
 
 # seconds_of NAME
 seconds_of() {
@@ -60,7 +60,7 @@ seconds_of() {
 # Compile and run one target; its exit status goes to a file beside its log.
 fuzz() {
 	local name=$1 file=$here/fuzz_$1.c corpora=(found) names
-	read -ra names < <(sed -n 's|^/\* sources: \(.*\) \*/$|\1|p' "$file")
+	read -ra names < <(sed -n 's|^/\* sources: \(.*\) \*/$|\1|p' "$file" | tr '\n' ' ')
 	if [ -d "$here/corpus/$name" ]; then
 		corpora+=("$here/corpus/$name")
 	fi
