@@ -125,13 +125,13 @@ while read -r header file; do
 done <<'EOT'
 mosquitto\.h src/ingest/mqtt_(client|client_loss|message)\.c
 openssl/.*\.h src/ingest/mqtt_tls\.c
-lmdb\.h src/journal/store\.c
+lmdb\.h src/journal/store(_[a-z]+)?\.[ch]
 msgpack(/.*)?\.h src/record\.c
-librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|producer|report|sink|topics)\.[ch]
+librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|position|position_parts|producer|report|resolver|result|sink|topics|transaction|transaction_parts)\.[ch]
 libconfig\.h src/settings/settings\.c
 zlib\.h src/batch\.c
 zstd\.h src/batch\.c
-jansson\.h src/(check|log|payload_json|status|dump/dump_json)\.c
+jansson\.h src/(check|log|payload_json|status|dump/dump_json|forward/position)\.c
 EOT
 check "the version is the same everywhere" is_one_version
 
