@@ -382,6 +382,9 @@ int journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *mor
 int journal_bury(struct journal *j, uint64_t seq, const char *route,
     const struct dead_letter *letter);
 
+/* Is it in dead? Errors: ERR_NOTFOUND, it is not; ERR_INVALID, ERR_IO. */
+int journal_is_buried(struct journal *j, uint64_t seq, const char *route);
+
 /*
  * Append a dead letter again under a new sequence, in the transaction that deletes it:
  * bound to its route (record.h). One of JOURNAL_UNROUTED is bound as it was before, to

@@ -268,6 +268,22 @@ has_passed(const struct lane *lane, const struct record *r)
 	return count > 0 || r->route.data != NULL;
 }
 
+/* Errors: ERR_NOTFOUND, no forwarder before this one has buried next_seq. */
+static int
+pass_buried(struct forwarder *f, struct lane *lane)
+{
+	int err;
+
+	if (lane->next_seq > lane->buried_seq)
+		return ERR_NOTFOUND;
+	err = journal_is_buried(f->journal, lane->next_seq, lane->name);
+	if (err == 0)
+		lane_bury(lane, f->now_ms);
+	else if (err != ERR_NOTFOUND)
+		lane_hold(lane, LANE_HOLD_READ, f->now_ms, err_str(err));
+	return err;
+}
+
 /* Next_seq is for this lane. Anything but 0: nothing more of this lane now. */
 static int
 advance_one(struct forwarder *f, struct lane *lane, size_t *work)
@@ -285,6 +301,11 @@ advance_one(struct forwarder *f, struct lane *lane, size_t *work)
 	err = lane_reserve(lane);
 	if (err != 0)
 		return err;
+	err = pass_buried(f, lane);
+	if (err != ERR_NOTFOUND) {
+		*work -= 1;
+		return err;
+	}
 	is_skipped = forwarder_is_skipped(f, lane->next_seq);
 	if (lane->is_off && !is_skipped) {
 		lane->is_parked = true;

@@ -160,6 +160,36 @@ ask_for_filters(struct forwarder *f, const struct forwarder_options *o,
 	return err;
 }
 
+/*
+ * What was put away before its route's position was recorded must not be delivered as
+ * well, now that Kafka may take it.
+ */
+static int
+find_buried(struct forwarder *f)
+{
+	struct journal_dead d = {.seq = UINT64_MAX};
+	int err;
+
+	for (size_t i = 0; i < f->lane_count; i++) {
+		if (f->lanes[i].acked_seq < d.seq)
+			d.seq = f->lanes[i].acked_seq;
+	}
+	err = journal_dead_next(f->journal, &d);
+	while (err == 0) {
+		for (size_t i = 0; i < f->lane_count; i++) {
+			struct lane *lane = &f->lanes[i];
+
+			if (d.seq > lane->acked_seq &&
+			    strcmp(lane->name, (const char *)d.route.data) == 0)
+				lane->buried_seq = d.seq;
+		}
+		err = journal_dead_next(f->journal, &d);
+	}
+	journal_dead_fini(&d);
+	/* A damaged one is no reason to deliver nothing at all. */
+	return err == ERR_NOTFOUND || err == ERR_CORRUPT ? 0 : err;
+}
+
 int
 forwarder_open_lanes(struct forwarder *f, const struct forwarder_options *o)
 {
@@ -187,6 +217,8 @@ forwarder_open_lanes(struct forwarder *f, const struct forwarder_options *o)
 		err = open_passed(f, &f->lanes[i], &passed[i]);
 	for (size_t i = 0; i < o->route_count && err == 0; i++)
 		apply_settings(&f->lanes[i], o);
+	if (err == 0)
+		err = find_buried(f);
 end:
 	for (size_t i = 0; passed != NULL && i < f->lane_count; i++)
 		free(passed[i].asked);

@@ -116,6 +116,9 @@ struct lane {
 	struct lane_room *room; /* shared by all lanes */
 	struct topic_counts *topics; /* likewise; NULL: nobody counts */
 
+	/* Up to here some may be among the dead letters, by a forwarder before this. */
+	uint64_t buried_seq;
+
 	/* Before its filters were changed: what matches these has been delivered. */
 	uint64_t passed_seq; /* up to here; 0: there was no change */
 	struct topic_matcher *passed_filters;

@@ -54,21 +54,48 @@ check_dead(struct journal *j, const struct burial *b, bool *is_there)
 	    (pages.end + wanted + JOURNAL_EXTRA_PAGES) * pages.page_bytes, &reach);
 }
 
+static int
+make_key(
+    uint8_t data[JOURNAL_KEY_BYTES], uint64_t seq, const char *route, struct bytes *key)
+{
+	size_t size = strlen(route);
+
+	if (size == 0 || 8 + size >= JOURNAL_KEY_BYTES)
+		return ERR_INVALID;
+	be64_put(data, seq);
+	memcpy(data + 8, route, size);
+	*key = (struct bytes){.data = data, .size = 8 + size};
+	return ERR_OK;
+}
+
+int
+journal_is_buried(struct journal *j, uint64_t seq, const char *route)
+{
+	uint8_t data[JOURNAL_KEY_BYTES];
+	struct bytes key, value;
+	int rc = make_key(data, seq, route, &key);
+
+	if (rc == ERR_OK)
+		rc = store_begin_read(j->store);
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_get(j->store, STORE_DEAD, key, &value);
+	store_end(j->store);
+	return rc;
+}
+
 int
 journal_bury(struct journal *j, uint64_t seq, const char *route,
     const struct dead_letter *letter)
 {
-	uint8_t key[JOURNAL_KEY_BYTES];
-	size_t route_size = strlen(route);
-	struct burial b = {.key = {.data = key, .size = 8 + route_size}};
+	uint8_t data[JOURNAL_KEY_BYTES];
+	struct burial b;
 	struct buffer value = {0};
 	bool is_there = false;
-	int rc;
+	int rc = make_key(data, seq, route, &b.key);
 
-	if (route_size == 0 || b.key.size >= sizeof(key))
-		return ERR_INVALID;
-	be64_put(key, seq);
-	memcpy(key + 8, route, route_size);
+	if (rc != ERR_OK)
+		return rc;
 	rc = dead_letter_encode(letter, &value);
 	b.value = (struct bytes){.data = value.data, .size = value.size};
 	if (rc == ERR_OK)

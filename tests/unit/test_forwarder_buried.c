@@ -257,6 +257,32 @@ no_room_to_bury_holds(void **state)
 	bench_finish(&b);
 }
 
+static void
+what_was_buried_before_a_crash_is_not_delivered_after_it(void **state)
+{
+	struct bench b;
+	uint64_t seq = 0;
+
+	bench_init(&b, state);
+	bench_add_route(&b, "r", "dev/#", "t");
+	bench_fill_with_one_large(&b, 40, 7);
+	b.sink.value_max = 1000;
+	bench_start(&b);
+	while (bench_stat_of(&b, 0).dead_count == 0)
+		bench_step(&b);
+	assert_int_equal(bench_stat_journal(&b).acked_seq, 0); /* not yet recorded */
+	bench_stop(&b);
+	fake_sink_forget(&b.sink);
+	b.sink.value_max = 0; /* it would be taken now */
+	bench_start(&b);
+	bench_run_to_the_end(&b);
+	bench_assert_landed(&b, "t", 1, 40, 7, 2);
+	assert_int_equal(bench_dead_letters(&b, "r", DEAD_TOO_LARGE, &seq), 1);
+	assert_int_equal(seq, 7);
+	bench_assert_journal_empty(&b);
+	bench_finish(&b);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tmpdir_setup, tmpdir_teardown)
 
 int
@@ -272,6 +298,7 @@ main(void)
 	    TEST(a_route_that_holds_buries_nothing),
 	    TEST(an_outage_buries_nothing),
 	    TEST(no_room_to_bury_holds),
+	    TEST(what_was_buried_before_a_crash_is_not_delivered_after_it),
 	};
 
 	return cmocka_run_group_tests_name("forwarder_buried", tests, NULL, NULL);
