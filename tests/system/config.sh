@@ -103,10 +103,10 @@ check "a full disk under its output is a failure" printed_to_nowhere
 
 # ---- files that are not there ----
 
-# says_only TEXT: that, and that it does not start
+# says_only TEXT: that is wrong, and so it does not start
 says_only() {
 	gives 1 "$1" tidegate-forward -c "$CONF" && grep -q 'lifecycle: cannot start$' "$WORK/out" &&
-		[ "$(wc -l <"$WORK/out")" = 2 ]
+		[ "$(grep -c ' error ' "$WORK/out")" = 2 ]
 }
 
 KAFKA_SETTINGS='properties = [ "security.protocol=SSL", "ssl.ca.location=/nowhere/ca.pem" ];'

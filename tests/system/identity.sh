@@ -176,8 +176,11 @@ cp "$WORK/backup.mdb" "$WORK/restored/data.mdb"
 as east restored
 check "the backup has a UUID of its own" test "$(stat_of .uuid)" != "$live"
 check "the original's is its parent" test "$(stat_of .parent)" = "$live"
-restored=$(stat_of .uuid)
+backup=$(stat_of .uuid)
 check "it is taken on the same machine" delivers
+restored=$(stat_of .uuid)
+check "whoever works with it first gives it another" test "$restored" != "$backup"
+check "and the parent stays" test "$(stat_of .parent)" = "$live"
 check "and goes on" feed 5
 check "with what comes" delivers
 check "the original's records" has_arrived east "$live" 1 10
