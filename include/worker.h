@@ -45,6 +45,9 @@ struct journal_options worker_journal_options(const struct worker *w);
 /* Has somebody asked to stop? */
 bool worker_should_stop(const struct worker *w);
 
+/* Wake the worker at the other end of wake_fd, if there is one. */
+void worker_wake(const struct worker *w);
+
 /*
  * Make blocking calls end: from now until worker_guard_end() a signal that has no
  * other effect comes after limit_ms and then each second, so that connect(2) and the

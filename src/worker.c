@@ -348,6 +348,18 @@ worker_should_stop(const struct worker *w)
 }
 
 void
+worker_wake(const struct worker *w)
+{
+	uint64_t one = 1;
+
+	if (w->wake_fd < 0)
+		return;
+	/* It fails only where the other has 2^64 - 2 wake-ups waiting. */
+	if (write(w->wake_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void
 worker_guard_begin(int limit_ms)
 {
 	struct itimerval timer = {

@@ -251,6 +251,7 @@ commit(struct ingest *in)
 	in->message_count += count;
 	in->commit_count++;
 	ingest_figures_commit(&in->figures, count);
+	worker_wake(in->worker);
 	ingest_room_account(&in->room, bytes, now_ms);
 	return true;
 }

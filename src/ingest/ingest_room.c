@@ -11,10 +11,8 @@
  */
 #include "ingest_room.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <unistd.h>
 
 #include "err.h"
 #include "now.h"
@@ -125,27 +123,6 @@ drops_oldest(const struct ingest_room *r)
 	return r->settings->journal.on_full == SETTINGS_FULL_DROP_OLDEST;
 }
 
-/* Less than this, and the oldest have to go. */
-static uint64_t
-order_below(const struct ingest_room *r)
-{
-	uint64_t usual = r->settings->journal.max_bytes / 20;
-
-	return r->resume_bytes > usual ? r->resume_bytes : usual;
-}
-
-static void
-wake_forward(const struct ingest_room *r)
-{
-	uint64_t one = 1;
-
-	if (r->worker->wake_fd < 0)
-		return;
-	/* It fails only where forward has 2^64 - 2 wake-ups waiting. */
-	if (write(r->worker->wake_fd, &one, sizeof(one)) < 0)
-		return;
-}
-
 static void
 order_later(struct ingest_room *r, int64_t now_ms)
 {
@@ -162,12 +139,12 @@ static void
 give_order(struct ingest_room *r, int64_t now_ms)
 {
 	struct journal_order o = {
-	    .kind = JOURNAL_ORDER_DROP_OLDEST, .bytes = 2 * order_below(r)};
+	    .kind = JOURNAL_ORDER_DROP_OLDEST, .bytes = 2 * r->resume_bytes};
 	int err = journal_order_give(r->journal, &o);
 
 	if (err == 0) {
 		r->order_number = o.number;
-		wake_forward(r);
+		worker_wake(r->worker);
 		return;
 	}
 	order_later(r, now_ms);
@@ -191,7 +168,7 @@ note_order(struct ingest_room *r, const struct journal_order *o, int64_t now_ms)
 		r->dropped_count += o->count;
 		r->dropped_at_ms = now_ms;
 	}
-	if (o->count > 0 || r->bytes >= order_below(r))
+	if (o->count > 0 || r->bytes >= r->resume_bytes)
 		r->order_delay_ms = 0;
 	else
 		order_later(r, now_ms);
@@ -234,11 +211,11 @@ order_room(struct ingest_room *r, int64_t now_ms)
 {
 	if (!r->has_found_orders)
 		find_orders(r, now_ms);
-	if (!drops_oldest(r) || r->bytes >= order_below(r))
+	if (!drops_oldest(r) || r->bytes >= r->resume_bytes)
 		return;
 	look_at_order(r, now_ms);
 	if (r->order_number == 0 && now_ms >= r->order_at_ms &&
-	    r->bytes < order_below(r))
+	    r->bytes < r->resume_bytes)
 		give_order(r, now_ms);
 }
 
@@ -316,11 +293,10 @@ ingest_room_account(struct ingest_room *r, size_t bytes, int64_t now_ms)
 	uint64_t taken = bytes + bytes / 8 + COMMIT_EXTRA_BYTES;
 	uint64_t floor = r->low_bytes;
 
-	wake_forward(r);
 	if (r->is_dropping)
 		return;
 	if (drops_oldest(r) && r->order_number == 0)
-		floor = order_below(r);
+		floor = r->resume_bytes;
 	r->bytes -= taken < r->bytes ? taken : r->bytes;
 	if (r->bytes < floor + taken)
 		ingest_room_measure(r, now_ms);

@@ -23,9 +23,10 @@ struct ingest_room {
 	const struct worker *worker;
 	const struct settings *settings;
 	struct journal *journal;
-	uint64_t bytes;        /* estimate, low rather than high */
-	uint64_t low_bytes;    /* less room than this is none */
-	uint64_t resume_bytes; /* as much room as this: go on */
+	uint64_t bytes;     /* estimate, low rather than high */
+	uint64_t low_bytes; /* less room than this is none */
+	/* As much room as this: go on. With less the oldest have to go, if that is asked. */
+	uint64_t resume_bytes;
 
 	bool is_dropping; /* the newest */
 	int64_t dropping_since_ms;
