@@ -409,6 +409,18 @@ kafka_conf_log(const struct buffer *mistakes)
 }
 
 int
+kafka_conf_put(
+    rd_kafka_conf_t *conf, const char *name, const char *value, const char *whose)
+{
+	char why[256];
+
+	if (rd_kafka_conf_set(conf, name, value, why, sizeof(why)) == RD_KAFKA_CONF_OK)
+		return 0;
+	log_error(LOG_LIFECYCLE, "%s: %s", whose, why);
+	return ERR_INVALID;
+}
+
+int
 kafka_conf_transactional(rd_kafka_conf_t *conf, const struct settings *settings)
 {
 	const char *const list[][2] = {
@@ -422,18 +434,13 @@ kafka_conf_transactional(rd_kafka_conf_t *conf, const struct settings *settings)
 	    /* For kafka_position_read(). */
 	    {"isolation.level", "read_uncommitted"},
 	};
-	char why[256];
+	int err = 0;
 
-	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
-		if (find_property(settings, list[i][0]) != NULL)
-			continue;
-		if (rd_kafka_conf_set(conf, list[i][0], list[i][1], why, sizeof(why)) ==
-		    RD_KAFKA_CONF_OK)
-			continue;
-		log_error(LOG_LIFECYCLE, "kafka: %s", why);
-		return ERR_INVALID;
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]) && err == 0; i++) {
+		if (find_property(settings, list[i][0]) == NULL)
+			err = kafka_conf_put(conf, list[i][0], list[i][1], "kafka");
 	}
-	return 0;
+	return err;
 }
 
 int

@@ -21,6 +21,15 @@
 int kafka_conf_build(const struct settings *settings, bool read_secrets,
     struct buffer *mistakes, rd_kafka_conf_t **out);
 
+/*
+ * Set what Tidegate needs for a purpose of its own.
+ *
+ * whose:     for the log, where librdkafka does not take it.
+ * Errors:    ERR_INVALID, logged.
+ */
+int kafka_conf_put(
+    rd_kafka_conf_t *conf, const char *name, const char *value, const char *whose);
+
 /* A line of the log for each line of mistakes. */
 void kafka_conf_log(const struct buffer *mistakes);
 

@@ -77,7 +77,7 @@ static int
 adapt(rd_kafka_conf_t *conf, const struct settings *s)
 {
 	char client_id[256];
-	char why[256];
+	int err = 0;
 	const char *const list[][2] = {
 	    {"client.id", client_id},
 	    {"isolation.level", "read_committed"},
@@ -96,13 +96,11 @@ adapt(rd_kafka_conf_t *conf, const struct settings *s)
 
 	(void)snprintf(client_id, sizeof(client_id), "%s-%s-position",
 	    s->kafka.client_id_prefix, s->gateway_id);
-	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
-		if (rd_kafka_conf_set(conf, list[i][0], list[i][1], why, sizeof(why)) ==
-		    RD_KAFKA_CONF_OK)
-			continue;
-		log_error(LOG_LIFECYCLE, "kafka.position_topic: %s", why);
-		return ERR_INVALID;
-	}
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]) && err == 0; i++)
+		err = kafka_conf_put(
+		    conf, list[i][0], list[i][1], "kafka.position_topic");
+	if (err != 0)
+		return err;
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	rd_kafka_conf_set_log_cb(conf, on_log);
 	kafka_resolver_use(conf);

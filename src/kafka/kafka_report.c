@@ -93,7 +93,7 @@ static int
 loosen(rd_kafka_conf_t *conf, const struct settings *s)
 {
 	char client_id[256];
-	char why[256];
+	int err = 0;
 	const char *const list[][2] = {
 	    {"client.id", client_id},
 	    {"enable.gapless.guarantee", "false"},
@@ -106,14 +106,10 @@ loosen(rd_kafka_conf_t *conf, const struct settings *s)
 
 	(void)snprintf(client_id, sizeof(client_id), "%s-%s-status",
 	    s->kafka.client_id_prefix, s->gateway_id);
-	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++) {
-		if (rd_kafka_conf_set(conf, list[i][0], list[i][1], why, sizeof(why)) ==
-		    RD_KAFKA_CONF_OK)
-			continue;
-		log_error(LOG_LIFECYCLE, "status.kafka_topic: %s", why);
-		return ERR_INVALID;
-	}
-	return 0;
+	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]) && err == 0; i++)
+		err =
+		    kafka_conf_put(conf, list[i][0], list[i][1], "status.kafka_topic");
+	return err;
 }
 
 int
