@@ -18,6 +18,9 @@ int64_t now_boot_ms(void);
 /* The kernel's boot id, 16 bytes; all zero where it cannot be read. */
 void now_boot_id(uint8_t id[16]);
 
+/* Wait; shorter where a signal comes. For who looks again anyway. */
+void now_pause_ms(int64_t ms);
+
 /* Does the kernel hold the real-time clock to be synchronised (adjtimex(2))? */
 bool now_is_synchronised(void);
 

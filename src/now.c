@@ -67,6 +67,15 @@ now_boot_id(uint8_t id[16])
 		memset(id, 0, 16);
 }
 
+void
+now_pause_ms(int64_t ms)
+{
+	struct timespec ts = {
+	    .tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	(void)nanosleep(&ts, NULL); /* cut short by a signal, which is all right */
+}
+
 bool
 now_is_synchronised(void)
 {

@@ -15,7 +15,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "err.h"
 #include "now.h"
@@ -34,14 +33,6 @@ struct request {
 	uint64_t queued; /* orders that wait */
 	bool is_failed;
 };
-
-static void
-pause_ms(long ms)
-{
-	struct timespec ts = {.tv_sec = 0, .tv_nsec = ms * 1000000};
-
-	(void)nanosleep(&ts, NULL); /* cut short, it is only looked sooner */
-}
 
 /* The same number twice is one. */
 static void
@@ -221,7 +212,7 @@ wait_for(struct request *q, struct journal_order *o, int64_t end_ms)
 			q->queued++;
 			return;
 		}
-		pause_ms(POLL_MS);
+		now_pause_ms(POLL_MS);
 	}
 	/* Left there it would go with time: no reason to call it a failure. */
 	(void)journal_order_forget(q->journal, o->number);

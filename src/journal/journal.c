@@ -18,7 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "err.h"
@@ -45,14 +44,6 @@ journal_key_seq(struct bytes key, uint64_t *seq)
 
 /* ---- locks ---- */
 
-static void
-pause_ms(long ms)
-{
-	struct timespec ts = {.tv_sec = 0, .tv_nsec = ms * 1000000};
-
-	(void)nanosleep(&ts, NULL); /* cut short by a signal: only polled sooner */
-}
-
 static int
 wait_for_lock(int fd, int64_t wait_ms)
 {
@@ -63,7 +54,7 @@ wait_for_lock(int fd, int64_t wait_ms)
 			return ERR_IO;
 		if (now_monotonic_ms() >= end_ms)
 			return ERR_LOCKED;
-		pause_ms(LOCK_POLL_MS);
+		now_pause_ms(LOCK_POLL_MS);
 	}
 	return ERR_OK;
 }

@@ -16,10 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "err.h"
+#include "now.h"
 #include "pages_parts.h"
 
 #define MAGIC         0xBEEFC0DEU
@@ -30,7 +30,7 @@
 #define FREE_FLAGS    0x08   /* its keys are numbers */
 #define FILE_FLAG     0x4000 /* the file had no directory of its own */
 #define LOOK_ATTEMPTS 5
-#define LOOK_PAUSE_NS 1000000
+#define LOOK_PAUSE_MS 1
 #define OTHER_WORD_AT (sizeof(size_t) == 8 ? 12 : 16) /* of the magic number there */
 #define WORD_BITS     (8 * (int)sizeof(size_t))
 
@@ -248,13 +248,12 @@ look_once(struct pages *p)
 int
 pages_look(struct pages *p, int fd)
 {
-	struct timespec pause = {.tv_nsec = LOOK_PAUSE_NS};
 	int rc = ERR_CORRUPT;
 
 	p->fd = fd;
 	for (int i = 0; i < LOOK_ATTEMPTS && rc == ERR_CORRUPT; i++) {
 		if (i > 0)
-			(void)nanosleep(&pause, NULL); /* only read sooner */
+			now_pause_ms(LOOK_PAUSE_MS);
 		rc = look_once(p);
 	}
 	return rc;

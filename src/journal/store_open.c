@@ -12,9 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "err.h"
+#include "now.h"
 #include "store_parts.h"
 #include "structure.h"
 
@@ -208,14 +208,13 @@ try_env(struct store *s)
 int
 store_open_env(struct store *s)
 {
-	const struct timespec pause = {.tv_nsec = OPEN_PAUSE_MS * 1000000};
 	int rc = ERR_CORRUPT;
 
 	s->is_unsettled = true;
 	for (int i = 0; i < OPEN_ATTEMPTS && s->is_unsettled; i++) {
 		if (i > 0) {
 			store_close_env(s);
-			(void)nanosleep(&pause, NULL); /* cut short: tried sooner */
+			now_pause_ms(OPEN_PAUSE_MS);
 		}
 		rc = try_env(s);
 	}
