@@ -202,13 +202,6 @@ load_uuid(struct journal *j, const char *name, uint8_t uuid[16])
 	return rc;
 }
 
-static uint32_t
-le32_get(const uint8_t in[4])
-{
-	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
-	       (uint32_t)in[3] << 24;
-}
-
 static int
 check_format(struct journal *j)
 {

@@ -27,13 +27,6 @@ le32_put(uint8_t out[4], uint32_t n)
 		out[i] = (uint8_t)(n >> (8 * i));
 }
 
-static uint32_t
-le32_get(const uint8_t in[4])
-{
-	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
-	       (uint32_t)in[3] << 24;
-}
-
 static void
 encode(const struct journal_order *o, uint8_t out[ORDER_BYTES])
 {

@@ -63,6 +63,13 @@ le64_put(uint8_t out[8], uint64_t n)
 		out[i] = (uint8_t)(n >> (8 * i));
 }
 
+static inline uint32_t
+le32_get(const uint8_t in[4])
+{
+	return (uint32_t)in[0] | (uint32_t)in[1] << 8 | (uint32_t)in[2] << 16 |
+	       (uint32_t)in[3] << 24;
+}
+
 static inline uint64_t
 le64_get(const uint8_t in[8])
 {
