@@ -31,15 +31,11 @@
 
 /* ---- topics that were given up ---- */
 
-/* Kafka's topics as numbers; never 0. FNV-1a. */
+/* Kafka's topics as numbers; never 0. */
 static uint64_t
 number_of(const char *topic)
 {
-	uint64_t hash = 14695981039346656037U;
-
-	for (; *topic != '\0'; topic++)
-		hash = (hash ^ (unsigned char)*topic) * 1099511628211U;
-	return hash == 0 ? 1 : hash;
+	return position_hash((struct bytes){topic, strlen(topic)});
 }
 
 static uint64_t *
