@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "events.h"
+
 /* The values are syslog(3)'s. */
 enum log_level {
 	LOG_LEVEL_ERROR = 3,
@@ -31,8 +33,18 @@ enum log_format {
 	LOG_FORMAT_JSON,
 };
 
-/* Name of this program in each line; borrowed for good. Before this: "tidegate", info, text. */
+/*
+ * Name of this program in each line; borrowed for good. Before this: "tidegate", info, text.
+ * The first thing that a program does: standard streams that are closed are taken, so that
+ * no file that is opened later gets their number.
+ */
 void log_open(const char *program, enum log_level level, enum log_format format);
+
+/*
+ * Keep each line from now on among the latest events, too. e: borrowed until this is
+ * called with another one; NULL: nowhere.
+ */
+void log_keep(struct events *e, enum events_writer writer);
 
 /* Would a line of this level be written? */
 bool log_enabled(enum log_level level);
@@ -84,7 +96,10 @@ __attribute__((format(printf, 6, 7))) void log_event_repeated(struct log_repeat 
     int64_t now_ms, enum log_level level, enum log_kind kind,
     const struct log_details *details, const char *format, ...);
 
-/* What r repeated is over: as log_event(), and tells what of it was left out. */
+/*
+ * What r repeated is over: as log_event(), and tells what of it was left out. When it
+ * begins anew that is news, and written at once.
+ */
 __attribute__((format(printf, 5, 6))) void log_recovered(struct log_repeat *r,
     enum log_level level, enum log_kind kind, const struct log_details *details,
     const char *format, ...);

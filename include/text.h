@@ -21,6 +21,12 @@ size_t text_utf8_next(const void *data, size_t size, uint32_t *code);
 bool text_is_utf8(const void *data, size_t size);
 
 /*
+ * Where to cut text, which is UTF-8 and longer than size bytes: the bytes of its longest
+ * start, at most size, that ends with a character.
+ */
+size_t text_cut(const char *text, size_t size);
+
+/*
  * Append data in a form that does nothing to a terminal and stays on one line:
  * control characters, line separators, invisible and direction-changing characters
  * and bytes that are not UTF-8 are escaped as in C (\n, \x1b, \u202e), and so is the

@@ -3,13 +3,15 @@
  * The log on stderr. Each line is made in memory and leaves by one write(2), so that
  * the lines of the daemon and its workers, which share the stream, do not mix.
  *
- * Failure modes: a line that cannot be written is lost; there is nobody to tell. With
+ * Failure modes: a line that cannot be written is lost; there is nobody to tell, but it
+ * is among the latest events where those are kept. With
  * no memory for its finished form, the text goes out as it is. What is suppressed in
  * more places than there are rows for it is told together.
  */
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
@@ -30,13 +32,40 @@
 static const char *program_name = "tidegate";
 static enum log_level lowest_level = LOG_LEVEL_INFO;
 static enum log_format line_format = LOG_FORMAT_TEXT;
+static struct events *kept_events; /* NULL: they are not kept */
+static enum events_writer kept_writer;
+
+/*
+ * A program may be started with its streams closed. Then the next file to be opened, the
+ * journal perhaps, would get number 2, and the log would be written into it. Only to be
+ * read: what is written there fails, as on a closed stream.
+ */
+static void
+take_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd > STDERR_FILENO)
+		(void)close(fd);
+}
 
 void
 log_open(const char *program, enum log_level level, enum log_format format)
 {
+	take_streams();
 	program_name = program;
 	lowest_level = level;
 	line_format = format;
+}
+
+void
+log_keep(struct events *e, enum events_writer writer)
+{
+	kept_events = e;
+	kept_writer = writer;
 }
 
 bool
@@ -96,38 +125,16 @@ write_all(const char *data, size_t size)
 
 /* 2026-11-24T10:00:00.123Z */
 static void
-format_time(char *out, size_t size)
+format_time(char *out, size_t size, int64_t real_ms)
 {
-	int64_t now_ms = now_real_ms();
-	time_t seconds = (time_t)(now_ms / 1000);
+	time_t seconds = (time_t)(real_ms / 1000);
 	struct tm tm;
 	char day[32];
 
 	if (gmtime_r(&seconds, &tm) == NULL ||
 	    strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm) == 0)
 		day[0] = '\0';
-	(void)snprintf(out, size, "%s.%03dZ", day, (int)(now_ms % 1000));
-}
-
-static int
-format_text(
-    enum log_level level, enum log_kind kind, const char *text, struct buffer *line)
-{
-	char when[48];
-	int err;
-
-	if (getenv("JOURNAL_STREAM") != NULL) {
-		/* journald has the time, and takes the level from the prefix. */
-		err = buffer_printf(
-		    line, "<%d>%s: %s: ", (int)level, program_name, kind_str(kind));
-	} else {
-		format_time(when, sizeof(when));
-		err = buffer_printf(line, "%s %s %s: %s: ", when, level_str(level),
-		    program_name, kind_str(kind));
-	}
-	if (err != 0)
-		return err;
-	return buffer_append_str(line, text);
+	(void)snprintf(out, size, "%s.%03dZ", day, (int)(real_ms % 1000));
 }
 
 /* A line, before it has its form. */
@@ -137,6 +144,27 @@ struct event {
 	const struct log_details *details; /* NULL: none */
 	uint64_t suppressed_count;
 };
+
+static int
+format_text(
+    const struct event *e, int64_t real_ms, const char *text, struct buffer *line)
+{
+	char when[48];
+	int err;
+
+	if (getenv("JOURNAL_STREAM") != NULL) {
+		/* journald has the time, and takes the level from the prefix. */
+		err = buffer_printf(line, "<%d>%s: %s: ", (int)e->level, program_name,
+		    kind_str(e->kind));
+	} else {
+		format_time(when, sizeof(when), real_ms);
+		err = buffer_printf(line, "%s %s %s: %s: ", when, level_str(e->level),
+		    program_name, kind_str(e->kind));
+	}
+	if (err != 0)
+		return err;
+	return buffer_append_str(line, text);
+}
 
 /* What JSON takes: text as it is shown to people. NULL: no memory. */
 static json_t *
@@ -171,14 +199,15 @@ add_counts(json_t *object, const struct event *e)
 }
 
 static int
-format_json(const struct event *e, const char *text, struct buffer *line)
+format_json(
+    const struct event *e, int64_t real_ms, const char *text, struct buffer *line)
 {
 	char when[48];
 	json_t *object;
 	char *dump = NULL;
 	int err = -1;
 
-	format_time(when, sizeof(when));
+	format_time(when, sizeof(when), real_ms);
 	object = json_pack("{s:s, s:s, s:s, s:s}", "time", when, "level",
 	    level_str(e->level), "kind", kind_str(e->kind), "worker", program_name);
 	if (object == NULL)
@@ -199,9 +228,50 @@ done:
 	return err;
 }
 
+/* As format_json(), in at most EVENTS_LINE_BYTES; text is cut where it has to be. */
+static int
+format_short(struct event e, int64_t real_ms, char *text, struct buffer *line)
+{
+	static const char cut[] = "...";
+	struct log_details details = {
+	    .route = e.details != NULL ? e.details->route : NULL};
+	size_t size = strlen(text);
+	int err = format_json(&e, real_ms, text, line);
+
+	if (err == 0 && line->size > EVENTS_LINE_BYTES) {
+		buffer_clear(line);
+		e.details = &details; /* without its counts */
+		err = format_json(&e, real_ms, text, line);
+	}
+	while (err == 0 && line->size > EVENTS_LINE_BYTES && size > 0) {
+		/* A byte of text takes one in the line, or two. */
+		size_t over = (line->size - EVENTS_LINE_BYTES) / 2 + strlen(cut);
+
+		size = size > over ? text_cut(text, size - over) : 0;
+		memcpy(text + size, size > 0 ? cut : "", size > 0 ? sizeof(cut) : 1);
+		buffer_clear(line);
+		err = format_json(&e, real_ms, text, line);
+	}
+	return err;
+}
+
+/* Keeps a line among the latest events; text may be cut. */
+static void
+keep(const struct event *e, int64_t real_ms, char *text)
+{
+	struct buffer line = {0};
+
+	/* With no memory for it it is in the log alone. */
+	if (kept_events != NULL && format_short(*e, real_ms, text, &line) == 0)
+		events_put(kept_events, kept_writer, real_ms, (const char *)line.data,
+		    line.size);
+	buffer_fini(&line);
+}
+
 static void
 write_line(const struct event *e, const char *text)
 {
+	int64_t real_ms = now_real_ms();
 	struct buffer safe = {0};
 	struct buffer line = {0};
 	int err;
@@ -210,15 +280,17 @@ write_line(const struct event *e, const char *text)
 	if (err == 0)
 		err = buffer_append(&safe, "", 1);
 	if (err == 0 && line_format == LOG_FORMAT_JSON)
-		err = format_json(e, (const char *)safe.data, &line);
+		err = format_json(e, real_ms, (const char *)safe.data, &line);
 	else if (err == 0)
-		err = format_text(e->level, e->kind, (const char *)safe.data, &line);
+		err = format_text(e, real_ms, (const char *)safe.data, &line);
 	if (err == 0)
 		err = buffer_append(&line, "\n", 1);
 	if (err == 0)
 		write_all((const char *)line.data, line.size);
 	else
 		write_all(text, strlen(text));
+	if (err == 0)
+		keep(e, real_ms, (char *)safe.data);
 	buffer_fini(&safe);
 	buffer_fini(&line);
 }
@@ -389,6 +461,8 @@ log_recovered(struct log_repeat *r, enum log_level level, enum log_kind kind,
 	if (!log_enabled(level))
 		return;
 	e.suppressed_count = settle(r);
+	/* Or the log would end with what is not so any more. */
+	r->quiet_until_ms = 0;
 	va_start(args, format);
 	write_formatted(&e, format, args);
 	va_end(args);

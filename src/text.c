@@ -64,6 +64,14 @@ text_is_utf8(const void *data, size_t size)
 	return true;
 }
 
+size_t
+text_cut(const char *text, size_t size)
+{
+	while (size > 0 && ((unsigned char)text[size] & 0xc0) == 0x80)
+		size--;
+	return size;
+}
+
 /* Unicode's control, format, separator and tag characters, and noncharacters. */
 static bool
 is_plain(uint32_t c)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -237,6 +239,11 @@ recovery_tells_what_was_left_out(void **state)
 	    strstr(captured(*state), "it is back (3 more were left out)\n"));
 	log_tell_suppressed();
 	assert_string_equal(captured(*state), "");
+	/* The log must not end with "it is back" when it is not. */
+	log_repeated(&r, 1001, LOG_LEVEL_ERROR, LOG_CONNECTION, "lost once more");
+	assert_non_null(strstr(captured(*state), "lost once more\n"));
+	log_repeated(&r, 1002, LOG_LEVEL_ERROR, LOG_CONNECTION, "lost once more");
+	assert_string_equal(captured(*state), "");
 }
 
 static void
@@ -301,6 +308,159 @@ nothing_is_lost_with_more_places_than_rows(void **state)
 	assert_int_equal(sum, 200);
 }
 
+/* The events that were kept, each an object; the caller's. */
+static json_t *
+kept(const struct events *e)
+{
+	struct buffer text = {0};
+	json_t *list = json_array();
+
+	assert_int_equal(events_read(e, EVENTS_MAX, &text), 0);
+	for (size_t at = 0; at < text.size;) {
+		char *line = (char *)text.data + at;
+		size_t size =
+		    (size_t)((char *)memchr(line, '\n', text.size - at) - line);
+		json_t *object = json_loadb(line, size, 0, NULL);
+
+		assert_non_null(object);
+		assert_int_equal(json_array_append_new(list, object), 0);
+		at += size + 1;
+	}
+	buffer_fini(&text);
+	return list;
+}
+
+static const char *
+field(const json_t *list, size_t i, const char *name)
+{
+	const char *value =
+	    json_string_value(json_object_get(json_array_get(list, i), name));
+
+	assert_non_null(value);
+	return value;
+}
+
+static struct events *
+keep_events(int *fd)
+{
+	struct events *e;
+
+	assert_int_equal(events_make(fd), 0);
+	assert_int_equal(events_open(&e, *fd), 0);
+	log_keep(e, EVENTS_FORWARD);
+	return e;
+}
+
+static void
+drop_events(struct events *e, int fd)
+{
+	log_keep(NULL, EVENTS_SUPERVISOR);
+	events_close(e);
+	(void)close(fd);
+}
+
+static void
+written_lines_are_kept_as_json(void **state)
+{
+	const struct log_details details = {
+	    .route = "north", .counts = {{"delivered", 12}}};
+	struct log_repeat r = {0};
+	struct events *e;
+	json_t *list;
+	int fd;
+
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+	e = keep_events(&fd);
+	log_debug(LOG_LIFECYCLE, "not written");
+	log_event(LOG_LEVEL_INFO, LOG_STATISTICS, &details, "12\ndelivered");
+	for (int i = 0; i < 3; i++)
+		log_repeated(&r, 1000, LOG_LEVEL_ERROR, LOG_CONNECTION, "lost");
+	log_repeated(&r, 70000, LOG_LEVEL_ERROR, LOG_CONNECTION, "lost");
+	assert_non_null(strstr(captured(*state), "statistics: 12\\ndelivered\n"));
+	list = kept(e);
+	assert_int_equal(json_array_size(list), 3);
+	assert_string_equal(field(list, 0, "level"), "info");
+	assert_string_equal(field(list, 0, "kind"), "statistics");
+	assert_string_equal(field(list, 0, "worker"), "tidegate-test");
+	assert_string_equal(field(list, 0, "route"), "north");
+	assert_string_equal(field(list, 0, "text"), "12\\ndelivered");
+	assert_int_equal(strlen(field(list, 0, "time")), 24);
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_array_get(list, 0), "delivered")),
+	    12);
+	assert_int_equal(
+	    json_integer_value(json_object_get(json_array_get(list, 2), "suppressed")),
+	    2);
+	json_decref(list);
+	drop_events(e, fd);
+	log_info(LOG_LIFECYCLE, "no longer");
+}
+
+static void
+what_is_too_long_is_kept_without_counts_and_cut(void **state)
+{
+	static const char *const names[LOG_COUNTS_MAX] = {"a_rather_long_name",
+	    "another_rather_long_name", "one_more_of_these_long_names"};
+	struct log_details details = {.route = "north"};
+	struct events *e;
+	json_t *list;
+	const char *text;
+	char long_text[1900];
+	int fd;
+
+	(void)state;
+	for (size_t i = 0; i < LOG_COUNTS_MAX && names[i] != NULL; i++)
+		details.counts[i] = (struct log_count){names[i], UINT32_MAX};
+	log_open("tidegate-test", LOG_LEVEL_INFO, LOG_FORMAT_JSON);
+	e = keep_events(&fd);
+	/* With its counts a little too long. */
+	memset(long_text, 'x', sizeof(long_text));
+	log_event(LOG_LEVEL_INFO, LOG_DELIVERY, &details, "%.800s", long_text);
+	/* Two bytes each, and at odd places then at even ones. */
+	for (size_t i = 0; i + 1 < sizeof(long_text); i += 2)
+		memcpy(long_text + i, "\xc3\xbc", 2);
+	log_event(LOG_LEVEL_INFO, LOG_DELIVERY, &details, "%.1800s", long_text);
+	log_event(LOG_LEVEL_INFO, LOG_DELIVERY, &details, "a%.1800s", long_text);
+	/* Each becomes several. */
+	memset(long_text, '"', sizeof(long_text));
+	log_event(LOG_LEVEL_INFO, LOG_DELIVERY, &details, "%.1800s", long_text);
+	list = kept(e);
+	assert_int_equal(json_array_size(list), 4);
+	assert_int_equal(strlen(field(list, 0, "text")), 800);
+	for (size_t i = 0; i < 4; i++) {
+		assert_null(json_object_get(json_array_get(list, i), names[0]));
+		assert_string_equal(field(list, i, "route"), "north");
+	}
+	for (size_t i = 1; i < 3; i++) {
+		text = field(list, i, "text");
+		assert_true(strlen(text) > 700);
+		assert_string_equal(text + strlen(text) - 5, "\xc3\xbc...");
+	}
+	assert_true(strlen(field(list, 3, "text")) > 400);
+	json_decref(list);
+	drop_events(e, fd);
+}
+
+/* Else the log would be written into whatever is opened next: the journal, perhaps. */
+static void
+closed_streams_are_taken(void **state)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	(void)state;
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		(void)close(STDIN_FILENO);
+		(void)close(STDOUT_FILENO);
+		(void)close(STDERR_FILENO);
+		log_open("test", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
+		_exit(open("/dev/zero", O_RDONLY) > STDERR_FILENO ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 #define CAPTURED(f) cmocka_unit_test_setup_teardown(f, capture_setup, capture_teardown)
 
 int
@@ -320,6 +480,9 @@ main(void)
 	    CAPTURED(recovery_tells_what_was_left_out),
 	    CAPTURED(what_was_left_out_is_told_without_another_error),
 	    CAPTURED(nothing_is_lost_with_more_places_than_rows),
+	    CAPTURED(written_lines_are_kept_as_json),
+	    CAPTURED(what_is_too_long_is_kept_without_counts_and_cut),
+	    cmocka_unit_test(closed_streams_are_taken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
