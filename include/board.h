@@ -29,20 +29,30 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "histogram.h"
 #include "settings.h"
 
-#define BOARD_VERSION    1
-#define BOARD_ROUTES_MAX SETTINGS_ROUTES_MAX
-#define BOARD_TOPICS_MAX 64 /* further topics are counted together */
-#define BOARD_TEXT_BYTES 160
-#define BOARD_NAME_BYTES 128
+#define BOARD_VERSION          2
+#define BOARD_ROUTES_MAX       SETTINGS_ROUTES_MAX
+#define BOARD_TOPICS_MAX       64 /* further topics are counted together */
+#define BOARD_TEXT_BYTES       160
+#define BOARD_NAME_BYTES       128
+#define BOARD_FILE_BYTES       256
+#define BOARD_CERTIFICATES_MAX 8 /* of one worker */
 
 struct board;
 
 enum board_worker {
 	BOARD_WORKER_INGEST,
 	BOARD_WORKER_FORWARD,
+	BOARD_WORKER_MONITOR, /* reads alone: it has no part */
 	BOARD_WORKER_COUNT,
+};
+
+/* A file with certificates that a worker uses; see certificate.h. */
+struct board_certificate {
+	char file[BOARD_FILE_BYTES]; /* "": no further ones */
+	int64_t expires_at_s;        /* since the epoch; 0: it could not be read */
 };
 
 struct board_member {
@@ -81,7 +91,11 @@ struct board_ingest {
 	uint64_t room_bytes;    /* in the journal, about */
 	int64_t full_in_ms;     /* at the present rate; 0: it is not known */
 	uint32_t is_dropping;   /* the newest, for want of room */
-	uint32_t reserved;
+	/* Messages that the broker says it has dropped, of all its clients: $SYS. */
+	uint32_t has_broker_dropped;
+	uint64_t broker_dropped_count;
+	struct histogram commits; /* how long a commit took, HISTOGRAM_COMMIT */
+	struct board_certificate certificates[BOARD_CERTIFICATES_MAX];
 	char error[BOARD_TEXT_BYTES]; /* the latest; "" */
 };
 
@@ -105,6 +119,11 @@ struct board_forward {
 	uint32_t route_count;
 	uint32_t topic_count;
 	uint64_t other_count; /* acknowledged, to topics that are not in the list */
+	uint64_t next_seq;    /* of the journal */
+	uint64_t sent_bytes;  /* to Kafka's brokers, all that went over the wire */
+	/* From arrival to Kafka's acknowledgement, HISTOGRAM_DELIVERY. */
+	struct histogram latency;
+	struct board_certificate certificates[BOARD_CERTIFICATES_MAX];
 	/* Records in order up to acked_seq of their route, by topic; see run_from_ms. */
 	struct board_topic topics[BOARD_TOPICS_MAX];
 	char error[BOARD_TEXT_BYTES];         /* why Kafka is away; "" */
@@ -140,6 +159,21 @@ int board_make(int *fd);
  *            ERR_NOMEM.
  */
 int board_open(struct board **out, int fd);
+
+/* The same to read alone: fd need not be open for writing, and no board_write_*(). */
+int board_open_to_look(struct board **out, int fd);
+
+/*
+ * The board of the tidegated that runs on the journal in directory, to look at it: found
+ * by the process number in tidegated.lock and by way of /proc, so only its own user and
+ * root can.
+ *
+ * Ownership: as board_open().
+ * Errors:    ERR_NOTFOUND (none runs), ERR_VERSION (it is of another version), ERR_IO (it
+ *            runs, and may not be looked at): the last two logged; ERR_NOMEM.
+ */
+int board_attach(struct board **out, const char *directory);
+
 void board_close(struct board *b);
 
 /* Write one's own part. Never fails, never waits. */

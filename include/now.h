@@ -9,6 +9,9 @@
 /* Milliseconds of CLOCK_MONOTONIC: for intervals and deadlines. */
 int64_t now_monotonic_ms(void);
 
+/* The same clock in microseconds. */
+int64_t now_monotonic_us(void);
+
 /* Milliseconds since the epoch (CLOCK_REALTIME): may jump. */
 int64_t now_real_ms(void);
 

@@ -127,7 +127,7 @@ board_make(int *fd)
 
 /* Maps it. Errors: as board_open(). */
 static int
-map_board(struct memory **out, int fd)
+map_board(struct memory **out, int fd, int protection)
 {
 	struct stat st;
 	struct memory *m;
@@ -141,7 +141,7 @@ map_board(struct memory **out, int fd)
 		    LOG_LIFECYCLE, "tidegated is of another version: start it again");
 		return ERR_VERSION;
 	}
-	m = mmap(NULL, sizeof(*m), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	m = mmap(NULL, sizeof(*m), protection, MAP_SHARED, fd, 0);
 	if (m == MAP_FAILED) {
 		log_error(LOG_LIFECYCLE, "the board: %s", strerror(errno));
 		return ERR_IO;
@@ -156,27 +156,43 @@ map_board(struct memory **out, int fd)
 	return 0;
 }
 
-int
-board_open(struct board **out, int fd)
+static int
+open_mapped(struct board **out, int fd, int protection)
 {
 	struct board *b = calloc(1, sizeof(*b));
-	int own_fd = -1;
-	int err = 0;
+	int err;
 
 	*out = NULL;
 	if (b == NULL)
 		return ERR_NOMEM;
-	if (fd < 0)
-		err = board_make(&own_fd);
-	if (err == 0)
-		err = map_board(&b->memory, fd < 0 ? own_fd : fd);
-	if (own_fd >= 0)
-		(void)close(own_fd); /* the map stays */
+	err = map_board(&b->memory, fd, protection);
 	if (err == 0)
 		*out = b;
 	else
 		free(b);
 	return err;
+}
+
+int
+board_open(struct board **out, int fd)
+{
+	int own_fd = -1;
+	int err = 0;
+
+	*out = NULL;
+	if (fd < 0)
+		err = board_make(&own_fd);
+	if (err == 0)
+		err = open_mapped(out, fd < 0 ? own_fd : fd, PROT_READ | PROT_WRITE);
+	if (own_fd >= 0)
+		(void)close(own_fd); /* the map stays */
+	return err;
+}
+
+int
+board_open_to_look(struct board **out, int fd)
+{
+	return open_mapped(out, fd, PROT_READ);
 }
 
 void

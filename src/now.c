@@ -8,13 +8,21 @@
 #include <sys/timex.h>
 #include <time.h>
 
-static int64_t
-read_ms(clockid_t clock)
+static struct timespec
+read_clock(clockid_t clock)
 {
 	struct timespec t = {0};
 
 	/* These clocks exist on every Linux: it cannot fail. */
 	(void)clock_gettime(clock, &t);
+	return t;
+}
+
+static int64_t
+read_ms(clockid_t clock)
+{
+	struct timespec t = read_clock(clock);
+
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
@@ -22,6 +30,14 @@ int64_t
 now_monotonic_ms(void)
 {
 	return read_ms(CLOCK_MONOTONIC);
+}
+
+int64_t
+now_monotonic_us(void)
+{
+	struct timespec t = read_clock(CLOCK_MONOTONIC);
+
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
 int64_t

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -14,6 +16,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/tmpdir.h"
 #include "board.h"
 #include "err.h"
 #include "log.h"
@@ -59,8 +62,12 @@ write_all(struct board *b, uint64_t n)
 	struct board_ingest ingest = {.alive_at_ms = (int64_t)n,
 	    .message_count = n,
 	    .byte_count = n,
-	    .error_count = n};
+	    .error_count = n,
+	    .broker_dropped_count = n,
+	    .commits.sum_us = n};
 	struct board_forward forward = {.alive_at_ms = (int64_t)n,
+	    .next_seq = n,
+	    .sent_bytes = n,
 	    .route_count = (uint32_t)(n % ROUTES + 1),
 	    .topic_count = 1,
 	    .other_count = n};
@@ -68,6 +75,11 @@ write_all(struct board *b, uint64_t n)
 	memset(routes, 0, sizeof(routes));
 	(void)snprintf(
 	    ingest.error, sizeof(ingest.error), "%llu", (unsigned long long)n);
+	ingest.commits.buckets[HISTOGRAM_BUCKETS - 1] = n;
+	ingest.certificates[BOARD_CERTIFICATES_MAX - 1].expires_at_s = (int64_t)n;
+	forward.latency.buckets[0] = n;
+	forward.latency.sum_us = n;
+	forward.certificates[0].expires_at_s = (int64_t)n;
 	forward.topics[0].count = n;
 	for (size_t i = 0; i < ROUTES; i++) {
 		routes[i].delivered_count = n;
@@ -87,6 +99,11 @@ check_ingest(const struct board_view *v)
 	assert_int_equal(in->byte_count, in->message_count);
 	assert_int_equal(in->error_count, in->message_count);
 	assert_int_equal(in->alive_at_ms, in->message_count);
+	assert_int_equal(in->broker_dropped_count, in->message_count);
+	assert_int_equal(in->commits.sum_us, in->message_count);
+	assert_int_equal(histogram_count(&in->commits), in->message_count);
+	assert_int_equal(in->certificates[BOARD_CERTIFICATES_MAX - 1].expires_at_s,
+	    in->message_count);
 	assert_int_equal(strtoull(in->error, NULL, 10), in->message_count);
 }
 
@@ -97,6 +114,11 @@ check_forward(const struct board_view *v)
 
 	assert_int_equal(v->forward.alive_at_ms, n);
 	assert_int_equal(v->forward.topics[0].count, n);
+	assert_int_equal(v->forward.next_seq, n);
+	assert_int_equal(v->forward.sent_bytes, n);
+	assert_int_equal(histogram_count(&v->forward.latency), n);
+	assert_int_equal(v->forward.latency.sum_us, n);
+	assert_int_equal(v->forward.certificates[0].expires_at_s, n);
 	assert_int_equal(v->forward.route_count, n % ROUTES + 1);
 	for (uint32_t i = 0; i < v->forward.route_count; i++) {
 		assert_int_equal(v->routes[i].delivered_count, n);
@@ -244,6 +266,70 @@ something_else_is_refused(void **state)
 	(void)close(fd);
 }
 
+/* As a tidegated has it: the lock, its number in the file, and a board. */
+static int
+lock_as_daemon(const char *directory, const char *pid)
+{
+	char path[256];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/tidegated.lock", directory);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640);
+	assert_true(fd >= 0);
+	assert_int_equal(flock(fd, LOCK_EX | LOCK_NB), 0);
+	assert_true(dprintf(fd, "%s\n", pid) > 0);
+	return fd;
+}
+
+static void
+board_of_a_daemon_is_found_by_its_lock(void **state)
+{
+	struct fixture *f = *state;
+	struct board_view view = {0};
+	struct board *b = NULL;
+	char pid[16];
+	void *directory;
+	int fd;
+
+	assert_int_equal(tmpdir_setup(&directory), 0);
+	assert_int_equal(board_attach(&b, directory), ERR_NOTFOUND);
+	(void)snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	fd = lock_as_daemon(directory, pid);
+	write_all(f->board, 7);
+	assert_int_equal(board_attach(&b, directory), 0);
+	assert_int_equal(board_look(b, &view), 0);
+	assert_true(view.has_ingest);
+	assert_int_equal(view.ingest.message_count, 7);
+	board_view_fini(&view);
+	board_close(b);
+	(void)close(fd);
+	assert_int_equal(board_attach(&b, directory), ERR_NOTFOUND);
+	assert_null(b);
+	/* Nothing is left of the look: the next one gets the lock. */
+	(void)close(lock_as_daemon(directory, pid));
+	assert_int_equal(tmpdir_teardown(&directory), 0);
+}
+
+static void
+daemon_that_cannot_be_looked_at_is_not_taken_for_none(void **state)
+{
+	struct board *b = NULL;
+	int devnull = dup(STDERR_FILENO);
+	void *directory;
+	int fd;
+
+	(void)state;
+	assert_int_equal(tmpdir_setup(&directory), 0);
+	fd = lock_as_daemon(directory, "99999999"); /* beyond any process number */
+	assert_non_null(freopen("/dev/null", "w", stderr));
+	assert_int_equal(board_attach(&b, directory), ERR_IO);
+	assert_true(dup2(devnull, STDERR_FILENO) >= 0);
+	assert_null(b);
+	(void)close(devnull);
+	(void)close(fd);
+	assert_int_equal(tmpdir_teardown(&directory), 0);
+}
+
 #define WITH_BOARD(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int
@@ -256,6 +342,8 @@ main(void)
 	    WITH_BOARD(more_routes_than_there_is_room_for_are_left_out),
 	    cmocka_unit_test(board_of_ones_own_is_like_any_other),
 	    cmocka_unit_test(something_else_is_refused),
+	    WITH_BOARD(board_of_a_daemon_is_found_by_its_lock),
+	    cmocka_unit_test(daemon_that_cannot_be_looked_at_is_not_taken_for_none),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
