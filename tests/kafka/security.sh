@@ -33,7 +33,7 @@ OAUTH_SECRET=$(secret oauth)
 
 # make_authority NAME
 make_authority() {
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 \
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 90 \
 		-subj "/CN=$1" -keyout "$CERTS/$1.key" -out "$CERTS/$1.pem" 2>>"$WORK/openssl.log"
 }
 
@@ -46,7 +46,7 @@ authority_conf() {
 		serial = $CERTS/serial
 		new_certs_dir = $CERTS
 		default_md = sha256
-		default_days = 30
+		default_days = 90
 		policy = any
 		unique_subject = no
 		x509_extensions = leaf

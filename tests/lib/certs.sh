@@ -11,7 +11,7 @@ CERTS=$WORK/certs
 # make_authority NAME
 make_authority() {
 	mkdir -p "$CERTS"
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 \
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 90 \
 		-subj "/O=Tidegate tests/CN=$1" -keyout "$CERTS/$1.key" -out "$CERTS/$1.pem" \
 		2>>"$WORK/certs.log"
 }
@@ -21,7 +21,7 @@ make_authority() {
 make_certificate() {
 	local name=$1 authority=$2 names=$3
 	local from=${4:-$(date -u -d yesterday +%Y%m%d%H%M%SZ)}
-	local until=${5:-$(date -u -d '30 days' +%Y%m%d%H%M%SZ)}
+	local until=${5:-$(date -u -d '90 days' +%Y%m%d%H%M%SZ)}
 	local state=$CERTS/$authority.state
 	mkdir -p "$state/new"
 	: >>"$state/index"
