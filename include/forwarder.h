@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "histogram.h"
 #include "journal.h"
 #include "route.h"
 #include "sink.h"
@@ -50,6 +51,11 @@ struct forwarder_options {
 	bool may_drop_oldest;
 	/* Counts what was delivered as acked_seq moves over it. Borrowed; NULL: nobody. */
 	struct topic_counts *topics;
+	/*
+	 * Likewise: from arrival to delivery, HISTOGRAM_DELIVERY, once for each route;
+	 * with exactly once to the commit. Without requeued dead letters.
+	 */
+	struct histogram *latency;
 };
 
 /*

@@ -44,6 +44,12 @@ enum kafka_reach {
 enum kafka_reach kafka_sink_reach(const struct sink *s, const char **why);
 
 /*
+ * How much this process has sent to Kafka's brokers: every request of every producer, and
+ * of what reads positions, as Kafka's protocol has it, without TLS's own bytes and TCP's.
+ */
+uint64_t kafka_sink_sent_bytes(void);
+
+/*
  * Would librdkafka take the settings (names and values of kafka.properties above all)?
  * Opens nothing. Appends a line "FILE:LINE: what is wrong" for each mistake.
  *

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "certificate_watch.h"
 #include "err.h"
 #include "kafka_sink.h"
 #include "log.h"
@@ -35,6 +36,9 @@ struct figures {
 	struct route_figures *routes;
 	struct board_route *board_routes;
 	struct board_forward board;
+	struct histogram latency_before; /* these two: by those before this one */
+	uint64_t sent_before;
+	struct certificate_watch certificates;
 };
 
 static struct counts
@@ -78,6 +82,11 @@ begin(struct figures *f, const struct board_view *view, int64_t now_ms)
 	f->board.run_from_ms = now_ms;
 	f->board.since_ms = now_ms;
 	f->board.route_count = (uint32_t)f->count;
+	if (view->has_forward) {
+		f->board.next_seq = view->forward.next_seq;
+		f->latency_before = view->forward.latency;
+		f->sent_before = view->forward.sent_bytes;
+	}
 	for (size_t i = 0; i < f->count; i++) {
 		struct board_route *r = &f->board_routes[i];
 		struct forwarder_route_stat s;
@@ -102,6 +111,7 @@ figures_open(struct figures **out, const struct figures_options *o, int64_t now_
 	if (f == NULL)
 		return ERR_NOMEM;
 	f->options = *o;
+	certificate_watch_forward(&f->certificates, o->settings);
 	f->count = o->route_count + 1;
 	f->routes = calloc(f->count, sizeof(*f->routes));
 	f->board_routes = calloc(f->count, sizeof(*f->board_routes));
@@ -176,6 +186,17 @@ look_at_route(struct figures *f, size_t index, uint64_t next_seq, int64_t now_ms
 	copy_text(r->held_why, sizeof(r->held_why), s.is_held ? s.held_why : "");
 }
 
+static void
+count_latency(struct figures *f)
+{
+	const struct histogram *before = &f->latency_before, *now = f->options.latency;
+	struct histogram *sum = &f->board.latency;
+
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+		sum->buckets[i] = before->buckets[i] + now->buckets[i];
+	sum->sum_us = before->sum_us + now->sum_us;
+}
+
 void
 figures_publish(struct figures *f, int64_t now_ms)
 {
@@ -186,6 +207,7 @@ figures_publish(struct figures *f, int64_t now_ms)
 
 	if (journal_stat(f->options.journal, &stat) == 0) {
 		next_seq = stat.next_seq;
+		f->board.next_seq = next_seq;
 		journal_stat_fini(&stat);
 	}
 	f->board.alive_at_ms = now_ms;
@@ -193,6 +215,10 @@ figures_publish(struct figures *f, int64_t now_ms)
 	copy_text(f->board.journal_error, sizeof(f->board.journal_error),
 	    err == 0 ? "" : err_str(err));
 	look_at_kafka(f, now_ms);
+	count_latency(f);
+	f->board.sent_bytes = f->sent_before + kafka_sink_sent_bytes();
+	certificate_watch_look(
+	    &f->certificates, now_ms, now_real_ms(), f->board.certificates);
 	for (size_t i = 0; i < f->count; i++)
 		look_at_route(f, i, next_seq, now_ms);
 	f->board.topic_count = t->topic_count;

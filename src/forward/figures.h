@@ -17,6 +17,8 @@ struct figures_options {
 	const struct forwarder *forwarder;
 	const struct sink *sink; /* of kafka_sink_open() */
 	const struct topic_counts *topics;
+	const struct histogram *latency;
+	const struct settings *settings;
 	size_t route_count; /* of the settings */
 };
 

@@ -29,6 +29,7 @@
 #define LONG_WAIT_MS  1000 /* for housekeeping */
 #define READERS_MS    60000
 #define FIGURES_MS    1000
+#define ONCE_TELL_MS  60000
 
 struct forward {
 	struct worker *worker;
@@ -38,6 +39,7 @@ struct forward {
 	size_t route_count;
 	struct forwarder *forwarder;
 	struct topic_counts topics;
+	struct histogram latency;
 	struct board *board;
 	struct figures *figures;
 	struct reporter *reporter;
@@ -45,6 +47,7 @@ struct forward {
 	int64_t readers_at_ms;
 	int64_t figures_at_ms;
 	int64_t statistics_at_ms;
+	int64_t once_tell_at_ms;
 };
 
 static int
@@ -73,6 +76,7 @@ open_forwarder(struct forward *f)
 	    .buffer_max_bytes = f->worker->settings->kafka.buffer_max_bytes,
 	    .retries = f->worker->settings->kafka.retries,
 	    .topics = &f->topics,
+	    .latency = &f->latency,
 	    .may_drop_oldest =
 		f->worker->settings->journal.on_full == SETTINGS_FULL_DROP_OLDEST,
 	};
@@ -89,6 +93,8 @@ open_figures(struct forward *f)
 	    .forwarder = f->forwarder,
 	    .sink = f->sink,
 	    .topics = &f->topics,
+	    .latency = &f->latency,
+	    .settings = f->worker->settings,
 	    .route_count = f->route_count,
 	};
 
@@ -216,6 +222,52 @@ keep_house(struct forward *f, int64_t now_ms)
 		report_status(f, now_ms);
 }
 
+/* ---- until the journal is empty ---- */
+
+static uint64_t
+count_records(struct forward *f)
+{
+	struct journal_stat stat;
+	uint64_t count;
+
+	if (journal_stat(f->journal, &stat) != 0)
+		return 0; /* logged there */
+	count = stat.records;
+	journal_stat_fini(&stat);
+	return count;
+}
+
+/* Nobody else looks after one that runs by hand: a route that holds may do so for ever. */
+static void
+tell_what_waits(struct forward *f, int64_t now_ms)
+{
+	struct forwarder_route_stat s;
+
+	if (now_ms < f->once_tell_at_ms)
+		return;
+	f->once_tell_at_ms = now_ms + ONCE_TELL_MS;
+	log_info(
+	    LOG_DELIVERY, "%llu records wait", (unsigned long long)count_records(f));
+	for (size_t i = 0; i < f->route_count; i++) {
+		forwarder_route_stat(f->forwarder, i, &s);
+		if (s.is_held)
+			log_info(
+			    LOG_DELIVERY, "route %s holds: %s", s.name, s.held_why);
+	}
+}
+
+/* It counts as empty, though a route that is switched off may be owed something. */
+static void
+tell_what_stays(struct forward *f)
+{
+	uint64_t count = count_records(f);
+
+	if (count > 0)
+		log_warning(LOG_DELIVERY,
+		    "%llu records stay, for routes that are switched off",
+		    (unsigned long long)count);
+}
+
 /* ---- the loop ---- */
 
 static int
@@ -224,6 +276,7 @@ run(struct forward *f)
 	int err = 0;
 
 	f->statistics_at_ms = now_monotonic_ms() + statistics_ms(f);
+	f->once_tell_at_ms = now_monotonic_ms() + ONCE_TELL_MS;
 	while (!worker_should_stop(f->worker)) {
 		int64_t now_ms = now_monotonic_ms();
 
@@ -232,6 +285,8 @@ run(struct forward *f)
 			break;
 		if (f->worker->once && forwarder_is_empty(f->forwarder))
 			break;
+		if (f->worker->once)
+			tell_what_waits(f, now_ms);
 		keep_house(f, now_ms);
 		wait_for_something(
 		    f, f->worker->wake_fd < 0 ? ALONE_WAIT_MS : LONG_WAIT_MS);
@@ -337,6 +392,8 @@ forward_run(struct worker *w)
 		log_warning(LOG_LIFECYCLE, "stopped before the journal was empty");
 		goto end;
 	}
+	if (w->once)
+		tell_what_stays(&f);
 	log_info(LOG_LIFECYCLE, "stopped");
 	status = EXIT_SUCCESS;
 end:

@@ -51,7 +51,7 @@ take_delivery(void *context, uint64_t tag, enum sink_result result, const char *
 	if (result != SINK_NOT_DELIVERED)
 		f->has_progress = true;
 	if (result == SINK_DELIVERED)
-		lane_deliver(lane, number, f->now_ms);
+		lane_deliver(lane, number, f->now_ms, f->real_ms);
 	else
 		lane_reject(lane, lane_seq_at(lane, number), result,
 		    f->is_alone && tag == f->alone_tag, text);

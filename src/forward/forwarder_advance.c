@@ -129,7 +129,7 @@ bury(struct forwarder *f, struct lane *lane, const char *reason, const char *det
 		snprintf(why, sizeof(why), "it has to go to the dead letters (%s): %s",
 		    reason,
 		    err == ERR_FULL ? "they are full (journal.dead_max_bytes): see "
-				      "discard-dead in tidegate-admin(8)"
+				      "discard-dead in tidegate-admin(1)"
 				    : err_str(err));
 		lane_hold(lane, LANE_HOLD_BURY, f->now_ms, why);
 		return err;
@@ -172,7 +172,8 @@ judge_send(struct forwarder *f, struct lane *lane, int err)
 }
 
 int
-forwarder_hand_over(struct forwarder *f, struct lane *lane, struct sink_record *out)
+forwarder_hand_over(struct forwarder *f, struct lane *lane, struct sink_record *out,
+    int64_t received_ms)
 {
 	uint64_t tag = (uint64_t)(lane - f->lanes) << FORWARDER_SLOT_BITS |
 		       (lane->next_slot & FORWARDER_SLOT_MASK);
@@ -196,11 +197,18 @@ forwarder_hand_over(struct forwarder *f, struct lane *lane, struct sink_record *
 		return err == ERR_TOOLARGE ? err : judge_send(f, lane, err);
 	}
 	transaction_note_sent(f, lane);
-	lane_send(lane, bytes, out->topic, pinned);
+	lane_send(lane, bytes, out->topic, received_ms, pinned);
 	f->is_alone = f->in_flight == 0;
 	f->alone_tag = tag;
 	f->in_flight++;
 	return 0;
+}
+
+/* A requeued dead letter has waited for a person: what that took says nothing. */
+static int64_t
+counted_arrival(const struct record *r)
+{
+	return r->route.data == NULL ? (int64_t)r->received_ms : 0;
 }
 
 static int
@@ -219,7 +227,7 @@ send_record(struct forwarder *f, struct lane *lane, const struct record *r)
 	if (err == ERR_INVALID)
 		return bury(f, lane, DEAD_BAD_TOPIC, why);
 	if (err == 0)
-		err = forwarder_hand_over(f, lane, &out);
+		err = forwarder_hand_over(f, lane, &out, counted_arrival(r));
 	if (err == ERR_TOOLARGE)
 		return bury(f, lane, DEAD_TOO_LARGE, "larger than what may be sent");
 	return err;

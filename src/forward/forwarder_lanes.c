@@ -209,8 +209,10 @@ forwarder_open_lanes(struct forwarder *f, const struct forwarder_options *o)
 		err = lane_init(&f->lanes[i], names[i],
 		    i < o->route_count ? o->routes[i] : NULL, &f->room,
 		    f->acked_seq[i]);
-	for (size_t i = 0; i < f->lane_count; i++)
+	for (size_t i = 0; i < f->lane_count; i++) {
 		f->lanes[i].topics = o->topics;
+		f->lanes[i].latency = o->latency;
+	}
 	for (size_t i = 0; i < o->route_count && err == 0; i++)
 		err = note_filters(&f->lanes[i], &passed[i]);
 	for (size_t i = 0; i < o->route_count && err == 0; i++)

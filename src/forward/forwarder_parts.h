@@ -105,11 +105,12 @@ void forwarder_note_skipped(struct forwarder *f, struct lane *lane);
 bool forwarder_may_go(struct forwarder *f, struct lane *lane);
 
 /*
- * Hand over what next_seq has become; lane_reserve() before. Errors: ERR_TOOLARGE, it can
- * never be sent; any other: not now, what it means has been noted.
+ * Hand over what next_seq has become; lane_reserve() before. received_ms: as lane_send().
+ * Errors: ERR_TOOLARGE, it can never be sent; any other: not now, what it means has been
+ * noted.
  */
-int forwarder_hand_over(
-    struct forwarder *f, struct lane *lane, struct sink_record *out);
+int forwarder_hand_over(struct forwarder *f, struct lane *lane, struct sink_record *out,
+    int64_t received_ms);
 
 /*
  * Nothing is in the journal at next_seq, or from there to the run that the lane stands in:

@@ -65,7 +65,7 @@ announce(struct forwarder *f, struct lane *lane, const struct journal_gap *gap)
 	if (err == 0)
 		err = route_render_gap(lane->route, gap, f->real_ms, &out);
 	if (err == 0)
-		err = forwarder_hand_over(f, lane, &out);
+		err = forwarder_hand_over(f, lane, &out, 0);
 	if (err == ERR_TOOLARGE) {
 		give_up(f, lane, gap, "larger than what may be sent");
 		return 0;

@@ -203,11 +203,13 @@ move_prefix(struct lane *l)
 }
 
 void
-lane_send(struct lane *l, size_t bytes, const char *topic, struct run *pinned)
+lane_send(struct lane *l, size_t bytes, const char *topic, int64_t received_ms,
+    struct run *pinned)
 {
 	struct slot *s = take_next(l, cost_of(bytes));
 
 	s->state = SLOT_OUT;
+	s->received_ms = received_ms;
 	s->pinned = pinned;
 	if (l->topics != NULL)
 		s->topic = topic_counts_find(l->topics, topic);
@@ -261,12 +263,21 @@ lane_note_progress(struct lane *l)
 	l->wants_solo = false;
 }
 
+static void
+count_latency(struct lane *l, const struct slot *s, int64_t real_ms)
+{
+	if (l->latency != NULL && s->received_ms != 0)
+		histogram_add(
+		    l->latency, HISTOGRAM_DELIVERY, (real_ms - s->received_ms) * 1000);
+}
+
 void
-lane_deliver(struct lane *l, uint64_t number, int64_t now_ms)
+lane_deliver(struct lane *l, uint64_t number, int64_t now_ms, int64_t real_ms)
 {
 	struct slot *s = slot_of(l, number);
 
 	s->state = SLOT_DONE;
+	count_latency(l, s, real_ms);
 	l->delivered_count++;
 	l->delivered_bytes += s->cost - LANE_RECORD_BYTES;
 	if (s->seq == l->trial_seq)
@@ -288,9 +299,9 @@ lane_keep(struct lane *l, uint64_t number)
 	s->cost = LANE_KEPT_BYTES;
 }
 
-/* What is kept lies before next_slot. */
+/* What is kept lies before next_slot. real_ms: of SLOT_DONE. */
 static void
-settle_kept(struct lane *l, enum slot_state state)
+settle_kept(struct lane *l, enum slot_state state, int64_t real_ms)
 {
 	for (uint64_t n = l->first_slot; n < l->next_slot && l->kept_count > 0; n++) {
 		struct slot *s = slot_of(l, n);
@@ -298,6 +309,8 @@ settle_kept(struct lane *l, enum slot_state state)
 		if (s->state != SLOT_KEPT)
 			continue;
 		s->state = state;
+		if (state == SLOT_DONE)
+			count_latency(l, s, real_ms);
 		l->kept_count--;
 	}
 	assert(l->kept_count == 0);
@@ -306,7 +319,7 @@ settle_kept(struct lane *l, enum slot_state state)
 }
 
 void
-lane_commit(struct lane *l, int64_t now_ms)
+lane_commit(struct lane *l, int64_t now_ms, int64_t real_ms)
 {
 	if (l->kept_count == 0)
 		return;
@@ -317,7 +330,7 @@ lane_commit(struct lane *l, int64_t now_ms)
 	l->place.last = l->sent;
 	if (l->trial_seq != 0 && l->sent.seq >= l->trial_seq)
 		lane_end_trial(l);
-	settle_kept(l, SLOT_DONE);
+	settle_kept(l, SLOT_DONE, real_ms);
 	lane_note_progress(l);
 	move_prefix(l);
 	lane_resume(l, LANE_HOLD_ROUTE, now_ms);
@@ -329,7 +342,7 @@ lane_undo(struct lane *l)
 	bool is_to_blame = lane_is_to_blame(l);
 
 	assert(l->in_flight == 0);
-	settle_kept(l, SLOT_OPEN);
+	settle_kept(l, SLOT_OPEN, 0);
 	if (is_to_blame)
 		return;
 	memset(&l->verdict, 0, sizeof(l->verdict));

@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "histogram.h"
 #include "log.h"
 #include "position.h"
 #include "readahead.h"
@@ -41,7 +42,8 @@ enum slot_state {
 /* A record of this lane: those that are not for it, and gaps, have none. */
 struct slot {
 	uint64_t seq;
-	struct run *pinned; /* the run its value lies in; NULL: a copy, or not out */
+	int64_t received_ms; /* 0: its latency does not count */
+	struct run *pinned;  /* the run its value lies in; NULL: a copy, or not out */
 	uint32_t cost;
 	uint16_t topic; /* its number for topic_counts_add() once it is delivered */
 	uint8_t state;
@@ -115,6 +117,7 @@ struct lane {
 	size_t wanted_bytes;    /* of next_seq, for which there was no room; or 0 */
 	struct lane_room *room; /* shared by all lanes */
 	struct topic_counts *topics; /* likewise; NULL: nobody counts */
+	struct histogram *latency;   /* likewise */
 
 	/* Up to here some may be among the dead letters, by a forwarder before this. */
 	uint64_t buried_seq;
@@ -191,10 +194,12 @@ uint64_t lane_seq_behind(const struct lane *l);
 void lane_pass_done(struct lane *l);
 
 /*
- * next_seq is out; its number was next_slot. bytes: of key and value. pinned: the run of
- * its value, or NULL.
+ * next_seq is out; its number was next_slot. bytes: of key and value. received_ms: when
+ * it arrived, or 0 where its latency does not count. pinned: the run of its value, or
+ * NULL.
  */
-void lane_send(struct lane *l, size_t bytes, const char *topic, struct run *pinned);
+void lane_send(struct lane *l, size_t bytes, const char *topic, int64_t received_ms,
+    struct run *pinned);
 
 /* Nothing from next_seq up to but not seq is for this lane. */
 void lane_skip(struct lane *l, uint64_t seq);
@@ -203,7 +208,7 @@ void lane_skip(struct lane *l, uint64_t seq);
 struct run *lane_come_back(struct lane *l, uint64_t number);
 
 /* Kafka has it. */
-void lane_deliver(struct lane *l, uint64_t number, int64_t now_ms);
+void lane_deliver(struct lane *l, uint64_t number, int64_t now_ms, int64_t real_ms);
 
 /*
  * Kafka has it, in a transaction: it counts once that is committed, and until then what
@@ -212,7 +217,7 @@ void lane_deliver(struct lane *l, uint64_t number, int64_t now_ms);
 void lane_keep(struct lane *l, uint64_t number);
 
 /* The transaction is committed: what was kept is delivered. */
-void lane_commit(struct lane *l, int64_t now_ms);
+void lane_commit(struct lane *l, int64_t now_ms, int64_t real_ms);
 
 /*
  * The transaction is undone: what was kept is owed again. A lane that drains and is not

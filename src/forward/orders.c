@@ -93,7 +93,8 @@ forwarder_is_skipped(const struct forwarder *f, uint64_t seq)
 	for (size_t i = 0; i < f->orders.count; i++) {
 		const struct journal_order *o = &f->orders.list[i];
 
-		if (o->kind == JOURNAL_ORDER_SKIP && o->seq == seq)
+		if (o->kind == JOURNAL_ORDER_SKIP && o->seq == seq &&
+		    o->state == JOURNAL_ORDER_WAITS)
 			return true;
 	}
 	return false;
@@ -128,6 +129,11 @@ tell_done(const struct journal_order *o)
 		break;
 	case JOURNAL_ORDER_DROP_OLDEST:
 		break; /* forwarder_drop_oldest() has told */
+	case JOURNAL_ORDER_WITHDRAW:
+		log_event(LOG_LEVEL_INFO, LOG_JOURNAL, &details,
+		    "order %llu was withdrawn; %llu were done",
+		    (unsigned long long)o->seq, count);
+		break;
 	}
 }
 
@@ -139,6 +145,7 @@ tell_failed(const struct journal_order *o)
 	    [JOURNAL_ORDER_REQUEUE] = "requeue dead letters",
 	    [JOURNAL_ORDER_DISCARD] = "discard dead letters",
 	    [JOURNAL_ORDER_DROP_OLDEST] = "drop the oldest",
+	    [JOURNAL_ORDER_WITHDRAW] = "withdraw an order",
 	};
 
 	log_event(LOG_LEVEL_WARNING, LOG_JOURNAL,
@@ -355,6 +362,47 @@ do_drop(struct forwarder *f, struct journal_order *o)
 	conclude(f, o, err);
 }
 
+/* ---- withdrawing ---- */
+
+static struct journal_order *
+find_waiting(struct forwarder *f, uint64_t number)
+{
+	for (size_t i = 0; i < f->orders.count; i++) {
+		struct journal_order *o = &f->orders.list[i];
+
+		if (o->number == number && o->state == JOURNAL_ORDER_WAITS &&
+		    o->kind != JOURNAL_ORDER_WITHDRAW)
+			return o;
+	}
+	return NULL;
+}
+
+/* Its end is on disk before this order's: a restart does not bring it back. */
+static void
+do_withdraw(struct forwarder *f, struct journal_order *o)
+{
+	struct journal_order *target = find_waiting(f, o->seq);
+	struct journal_order ended;
+	int err;
+
+	if (target == NULL) {
+		conclude(f, o, ERR_NOTFOUND);
+		return;
+	}
+	ended = *target;
+	ended.state = JOURNAL_ORDER_FAILED;
+	ended.err = ERR_REFUSED;
+	ended.at_ms = f->real_ms > 0 ? (uint64_t)f->real_ms : 0;
+	err = journal_order_end(f->journal, &ended);
+	if (err != 0) {
+		tell_trouble(f, "withdraw an order", err);
+		return;
+	}
+	*target = ended;
+	o->count = ended.count;
+	conclude(f, o, 0);
+}
+
 /* ---- finding and tidying ---- */
 
 /* Anything but 0: no more of them now. */
@@ -440,6 +488,9 @@ carry_out(struct forwarder *f, struct journal_order *o)
 		break;
 	case JOURNAL_ORDER_DROP_OLDEST:
 		do_drop(f, o);
+		break;
+	case JOURNAL_ORDER_WITHDRAW:
+		do_withdraw(f, o);
 		break;
 	}
 }

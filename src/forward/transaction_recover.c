@@ -27,7 +27,7 @@ void
 transaction_commit_lanes(struct forwarder *f)
 {
 	for (size_t i = 0; i < f->lane_count; i++)
-		lane_commit(&f->lanes[i], f->now_ms);
+		lane_commit(&f->lanes[i], f->now_ms, f->real_ms);
 }
 
 void

@@ -19,6 +19,7 @@
 
 #include "err.h"
 #include "kafka_properties.h"
+#include "kafka_sent.h"
 #include "kafka_sink.h"
 #include "log.h"
 
@@ -375,6 +376,7 @@ kafka_conf_build(const struct settings *settings, bool read_secrets,
 	    .conf = rd_kafka_conf_new(), .settings = settings, .mistakes = mistakes};
 	int err = kafka_properties_own(settings, set_own, &b);
 
+	kafka_sent_count(b.conf);
 	/* Fails only where librdkafka has no TLS. */
 	(void)rd_kafka_conf_set_ssl_cert_verify_cb(b.conf, verify);
 	for (size_t i = 0; i < k->property_count && err == 0; i++)

@@ -56,6 +56,7 @@ static const struct entry refused[] = {
     {"delivery.report.only.error", REPORTS},
     {"dr_*", REPORTS},
     {"enabled_events", INTERNAL},
+    {"statistics.interval.ms", "nobody would read them; see monitor.listen"},
     {"log.queue", INTERNAL},
     {"log_level", SAY("log.level")},
     {"internal.termination.signal", INTERNAL},

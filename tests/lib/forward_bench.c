@@ -125,6 +125,7 @@ bench_start(struct bench *b)
 	    .buffer_max_bytes = b->buffer_max_bytes,
 	    .retries = b->retries,
 	    .may_drop_oldest = b->may_drop_oldest,
+	    .latency = &b->latency,
 	};
 
 	b->journal = bench_open_journal(b, JOURNAL_FORWARD);

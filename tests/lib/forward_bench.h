@@ -37,6 +37,7 @@ struct bench {
 	struct route *open_routes[ROUTES_MAX];
 	struct fake_sink sink;
 	struct forwarder *forwarder;
+	struct histogram latency;
 	int64_t now_ms;
 };
 

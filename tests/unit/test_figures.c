@@ -57,7 +57,17 @@ kafka_sink_reach(const struct sink *s, const char **why)
 	return KAFKA_HERE;
 }
 
+static uint64_t sent_bytes;
+
+uint64_t
+kafka_sink_sent_bytes(void)
+{
+	return sent_bytes;
+}
+
 struct fixture {
+	struct settings settings;
+	struct histogram latency;
 	struct forwarder forwarder;
 	struct journal journal;
 	struct sink sink;
@@ -103,6 +113,8 @@ start(struct fixture *f, int64_t now_ms)
 	    .forwarder = &f->forwarder,
 	    .sink = &f->sink,
 	    .topics = &f->topics,
+	    .latency = &f->latency,
+	    .settings = &f->settings,
 	    .route_count = 1};
 
 	figures_close(f->figures);
@@ -195,6 +207,66 @@ what_the_journal_does_not_take_is_said_while_it_lasts(void **state)
 	assert_string_equal(f->view.forward.journal_error, "");
 }
 
+static const struct board_forward *
+published(struct fixture *f, int64_t now_ms)
+{
+	figures_publish(f->figures, now_ms);
+	assert_int_equal(board_look(f->board, &f->view), 0);
+	return &f->view.forward;
+}
+
+static void
+totals_go_on_over_a_restart(void **state)
+{
+	const int64_t second_us = 1000000;
+	struct fixture *f = *state;
+
+	start(f, 1000);
+	histogram_add(&f->latency, HISTOGRAM_DELIVERY, second_us);
+	sent_bytes = 100;
+	assert_int_equal(published(f, 2000)->sent_bytes, 100);
+	assert_int_equal(published(f, 3000)->latency.sum_us, second_us);
+	assert_int_equal(histogram_count(&published(f, 3000)->latency), 1);
+	f->latency = (struct histogram){0};
+	sent_bytes = 0;
+	start(f, 5000);
+	assert_int_equal(published(f, 5000)->sent_bytes, 100);
+	assert_int_equal(histogram_count(&published(f, 5000)->latency), 1);
+	histogram_add(&f->latency, HISTOGRAM_DELIVERY, second_us);
+	histogram_add(&f->latency, HISTOGRAM_DELIVERY, 3600 * second_us);
+	sent_bytes = 7;
+	assert_int_equal(published(f, 6000)->sent_bytes, 107);
+	assert_int_equal(histogram_count(&published(f, 6000)->latency), 3);
+	assert_int_equal(published(f, 6000)->latency.buckets[6], 2);
+	assert_int_equal(published(f, 6000)->latency.sum_us, 3602 * second_us);
+}
+
+static void
+next_sequence_is_the_journals(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 1000);
+	assert_int_equal(published(f, 2000)->next_seq, 11);
+	f->journal.stat.next_seq = 12;
+	assert_int_equal(published(f, 3000)->next_seq, 12);
+}
+
+static void
+certificates_are_on_the_board(void **state)
+{
+	static char name[] = "ssl.ca.location", value[] = "/nowhere/ca.pem";
+	struct settings_property property = {.name = name, .value = value};
+	struct fixture *f = *state;
+
+	f->settings.kafka.properties = &property;
+	f->settings.kafka.property_count = 1;
+	start(f, 1000);
+	assert_string_equal(published(f, 2000)->certificates[0].file, value);
+	assert_int_equal(published(f, 2000)->certificates[0].expires_at_s, 0);
+	assert_string_equal(published(f, 2000)->certificates[1].file, "");
+}
+
 #define FIGURES(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -206,6 +278,9 @@ main(void)
 	    FIGURES(nothing_that_waits_is_no_standstill),
 	    FIGURES(dead_letters_are_dated_and_counted_on),
 	    FIGURES(what_the_journal_does_not_take_is_said_while_it_lasts),
+	    FIGURES(totals_go_on_over_a_restart),
+	    FIGURES(next_sequence_is_the_journals),
+	    FIGURES(certificates_are_on_the_board),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

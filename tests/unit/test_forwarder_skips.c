@@ -77,6 +77,30 @@ a_skip_waits_until_the_lane_gets_there_also_over_a_restart(void **state)
 	bench_finish(&b);
 }
 
+static void
+a_withdrawn_skip_is_none_also_over_a_restart(void **state)
+{
+	struct bench b;
+	uint64_t order;
+
+	start_held_at_3(&b, state);
+	order = order_give(&b, JOURNAL_ORDER_SKIP, 10);
+	bench_run_ms(&b, 1000);
+	order_assert_ended(
+	    order_await(&b, order_give(&b, JOURNAL_ORDER_WITHDRAW, order), 2000), 0, 0);
+	order_assert_ended(order_look_at(&b, order), ERR_REFUSED, 0);
+	order_assert_ended(
+	    order_await(&b, order_give(&b, JOURNAL_ORDER_WITHDRAW, order), 2000),
+	    ERR_NOTFOUND, 0);
+	bench_stop(&b);
+	fake_sink_forget(&b.sink);
+	b.sink.refused_topic = NULL;
+	bench_start(&b);
+	bench_run_to_the_end(&b);
+	assert_int_equal(b.sink.landed_count, 100);
+	bench_finish(&b);
+}
+
 /* Buried, but not yet recorded when it all ends: it is not sent by the next one. */
 static void
 a_skipped_one_stays_skipped_over_a_crash(void **state)
@@ -189,6 +213,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    WITH_TMPDIR(the_head_of_a_held_route_is_skipped_at_once),
 	    WITH_TMPDIR(a_skip_waits_until_the_lane_gets_there_also_over_a_restart),
+	    WITH_TMPDIR(a_withdrawn_skip_is_none_also_over_a_restart),
 	    WITH_TMPDIR(a_skipped_one_stays_skipped_over_a_crash),
 	    WITH_TMPDIR(what_is_in_flight_is_not_skipped),
 	    WITH_TMPDIR(what_comes_back_is_skipped),
