@@ -116,6 +116,38 @@ bool source_has_rival(const struct source *s);
 /* How many filters that the routes want does the broker not grant? */
 size_t source_refused_count(const struct source *s);
 
+/*
+ * How many messages has the broker dropped, of all its clients, as it said last? False:
+ * it has not said so; count is left as it is.
+ */
+bool source_broker_dropped(const struct source *s, uint64_t *count);
+
+/*
+ * For a gateway that is retired, before source_connect(): nothing is asked for, and the
+ * broker is to forget every filter. What it still has for us goes on to arrive. That the
+ * filters are gone is in the journal before the broker hears of it.
+ */
+void source_retire(struct source *s);
+
+/* Did the broker have a session of ours? Once there is a connection. */
+bool source_has_session(const struct source *s);
+
+/* Has the broker answered all that source_retire() and source_sound() have asked? */
+bool source_is_unsubscribed(const struct source *s);
+
+/* Have the broker answer once more: what it sent before that has then arrived. ERR_AWAY. */
+int source_sound(struct source *s);
+
+/*
+ * End the session for good, and what the broker keeps of status.mqtt_topic; ends the
+ * connection first. Blocks, some seconds where the broker does not answer. The journal
+ * then holds no filters any more.
+ *
+ * Errors:    ERR_AWAY (logged): the session stays; those of
+ *            journal_subscriptions_save().
+ */
+int source_end_session(struct source *s);
+
 /* End the connection, in a second at most; queued PUBACKs are thrown away. */
 void source_drop(struct source *s);
 

@@ -81,6 +81,13 @@ void subscriptions_refused(struct subscriptions *s, struct subscription *one);
 void subscriptions_lowered(struct subscriptions *s, struct subscription *one);
 void subscriptions_removed(struct subscriptions *s, struct subscription *one);
 
+/* Has the broker granted all that is wanted, and is no answer missing? */
+bool subscriptions_are_granted(const struct subscriptions *s);
+
+/* Is there one that is wanted and matches the topic; is this very filter one? */
+bool subscriptions_match(const struct subscriptions *s, struct bytes topic);
+bool subscriptions_want(const struct subscriptions *s, const char *filter);
+
 /*
  * Is a message that came with these identifiers a surplus copy? Only if all of them
  * are known and an older subscription, granted and still wanted, matches the topic.

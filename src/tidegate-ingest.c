@@ -4,6 +4,7 @@
 #include "err.h"
 #include "ingest/ingest.h"
 #include "ingest/mqtt_check.h"
+#include "ingest/retire.h"
 #include "journal.h"
 #include "log.h"
 #include "worker.h"
@@ -37,7 +38,7 @@ main(int argc, char *argv[])
 	options = worker_journal_options(&w);
 	err = journal_open(&j, JOURNAL_INGEST, &options);
 	if (err == 0)
-		err = ingest_run(&w, j);
+		err = w.leave ? retire_run(&w, j) : ingest_run(&w, j);
 	journal_close(j);
 	worker_end(&w);
 	return err == 0 ? EXIT_SUCCESS : EXIT_FAILED;

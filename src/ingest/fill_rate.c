@@ -3,12 +3,14 @@
  * The room is looked at now and then; what counts is the difference between now and the
  * oldest look that is kept, ten minutes ago: what comes in less what goes out.
  *
- * Invariant: nothing is said before a minute has been seen, nor while the room grows.
+ * Invariant: nothing is said before a minute has been seen, nor while the room grows or
+ * shrinks by no more than the pages that a journal takes and frees while nothing waits.
  */
 #include "fill_rate.h"
 
-#define SEEN_MS    60000
-#define LONGEST_MS ((int64_t)365 * 24 * 3600 * 1000)
+#define SEEN_MS     60000
+#define LEAST_BYTES ((uint64_t)64 << 10)
+#define LONGEST_MS  ((int64_t)365 * 24 * 3600 * 1000)
 
 static size_t
 latest(const struct fill_rate *r)
@@ -45,7 +47,7 @@ fill_rate_full_in_ms(const struct fill_rate *r)
 	span_ms = r->samples[latest(r)].at_ms - r->samples[first].at_ms;
 	then = r->samples[first].room_bytes;
 	now = r->samples[latest(r)].room_bytes;
-	if (span_ms < SEEN_MS || now >= then || now == 0)
+	if (span_ms < SEEN_MS || now >= then || now == 0 || then - now < LEAST_BYTES)
 		return 0;
 	left_ms = (double)now / (double)(then - now) * (double)span_ms;
 	if (left_ms > (double)LONGEST_MS)

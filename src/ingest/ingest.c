@@ -206,16 +206,27 @@ commit_failed(struct ingest *in, int err, size_t count, size_t bytes, int64_t no
 	pause_for_room(in, now_ms);
 }
 
+/* duration_us: out, how long that took. */
+static int
+commit_timed(struct ingest *in, int64_t *duration_us)
+{
+	int64_t start_us = now_monotonic_us();
+	int err = journal_commit(in->journal);
+
+	*duration_us = now_monotonic_us() - start_us;
+	return err;
+}
+
 /*
  * Write what is staged. Where that does not fit and the policy is to drop the newest, gap
  * markers in its place: they are acknowledged like messages.
  */
 static int
-commit_or_drop(struct ingest *in, size_t count, size_t bytes)
+commit_or_drop(struct ingest *in, size_t count, size_t bytes, int64_t *duration_us)
 {
 	size_t dropped = in->room.is_dropping ? count : 0;
 	int64_t now_ms;
-	int err = journal_commit(in->journal);
+	int err = commit_timed(in, duration_us);
 
 	now_ms = now_monotonic_ms();
 	if (err == ERR_FULL && dropped == 0 && ingest_room_may_drop_newest(&in->room)) {
@@ -224,7 +235,7 @@ commit_or_drop(struct ingest *in, size_t count, size_t bytes)
 		dropped = count;
 		err = journal_stage_dropped(in->journal, count);
 		if (err == 0)
-			err = journal_commit(in->journal);
+			err = commit_timed(in, duration_us);
 	}
 	if (err == 0 && dropped > 0)
 		ingest_room_note_dropped(&in->room, dropped, now_ms);
@@ -237,12 +248,12 @@ commit(struct ingest *in)
 {
 	size_t count = journal_staged_count(in->journal);
 	size_t bytes = journal_staged_bytes(in->journal);
-	int64_t now_ms;
+	int64_t now_ms, duration_us;
 	int err;
 
 	if (count == 0)
 		return true;
-	err = commit_or_drop(in, count, bytes);
+	err = commit_or_drop(in, count, bytes, &duration_us);
 	now_ms = now_monotonic_ms();
 	if (err != 0) {
 		commit_failed(in, err, count, bytes, now_ms);
@@ -250,7 +261,7 @@ commit(struct ingest *in)
 	}
 	in->message_count += count;
 	in->commit_count++;
-	ingest_figures_commit(&in->figures, count);
+	ingest_figures_commit(&in->figures, count, duration_us);
 	worker_wake(in->worker);
 	ingest_room_account(&in->room, bytes, now_ms);
 	return true;

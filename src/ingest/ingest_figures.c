@@ -32,6 +32,7 @@ take_over(struct ingest_figures *f, const struct board_ingest *old)
 	f->part.error_count = old->error_count;
 	f->part.dropped_count = old->dropped_count;
 	f->part.dropped_at_ms = old->dropped_at_ms;
+	f->part.commits = old->commits;
 	f->dropped_before = old->dropped_count;
 	f->logged = f->part;
 }
@@ -44,6 +45,7 @@ ingest_figures_open(struct ingest_figures *f, const struct worker *w, struct jou
 	int err;
 
 	f->settings = w->settings;
+	certificate_watch_ingest(&f->certificates, w->settings);
 	f->statistics_at_ms = now_ms + statistics_ms(f);
 	err = board_open(&f->board, w->board_fd);
 	if (err == 0)
@@ -106,11 +108,12 @@ ingest_figures_stage(struct ingest_figures *f, const struct record *r)
 }
 
 void
-ingest_figures_commit(struct ingest_figures *f, size_t count)
+ingest_figures_commit(struct ingest_figures *f, size_t count, int64_t duration_us)
 {
 	f->part.message_count += count;
 	f->part.byte_count += f->staged_bytes;
 	f->part.commit_count++;
+	histogram_add(&f->part.commits, HISTOGRAM_COMMIT, duration_us);
 	f->staged_bytes = 0;
 }
 
@@ -150,6 +153,10 @@ ingest_figures_publish(struct ingest_figures *f, const struct source *s,
 	f->part.alive_at_ms = now_ms;
 	f->part.state = state;
 	f->part.refused_count = (uint32_t)source_refused_count(s);
+	f->part.has_broker_dropped =
+	    source_broker_dropped(s, &f->part.broker_dropped_count);
+	certificate_watch_look(
+	    &f->certificates, now_ms, now_real_ms(), f->part.certificates);
 	board_write_ingest(f->board, &f->part);
 	if (now_ms < f->statistics_at_ms)
 		return;

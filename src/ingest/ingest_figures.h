@@ -7,6 +7,7 @@
 #define INGEST_FIGURES_H
 
 #include "board.h"
+#include "certificate_watch.h"
 #include "ingest_room.h"
 #include "mqtt_source.h"
 #include "status.h"
@@ -21,6 +22,7 @@ struct ingest_figures {
 	uint64_t staged_bytes;      /* in the commit that is being gathered */
 	int64_t statistics_at_ms;
 	uint64_t dropped_before; /* by those before this one */
+	struct certificate_watch certificates;
 };
 
 /*
@@ -38,7 +40,7 @@ void ingest_figures_close(struct ingest_figures *f);
 
 /* What became of messages: staged; then the commit of all that is has returned or not. */
 void ingest_figures_stage(struct ingest_figures *f, const struct record *r);
-void ingest_figures_commit(struct ingest_figures *f, size_t count);
+void ingest_figures_commit(struct ingest_figures *f, size_t count, int64_t duration_us);
 void ingest_figures_fail(struct ingest_figures *f, const char *why);
 
 /* How full the journal is, and what of it was dropped. */

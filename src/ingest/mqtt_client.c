@@ -426,6 +426,15 @@ client_subscribe(struct client *c, const char *filter, int qos, uint32_t id, int
 }
 
 int
+client_subscribe_retained(struct client *c, const char *filter, int *mid)
+{
+	int rc = mosquitto_subscribe_v5(
+	    c->mosq, mid, filter, 0, MQTT_SUB_OPT_SEND_RETAIN_ALWAYS, NULL);
+
+	return rc == MOSQ_ERR_SUCCESS ? 0 : client_lose(c, rc, errno);
+}
+
+int
 client_unsubscribe(struct client *c, const char *filter, int *mid)
 {
 	int rc = mosquitto_unsubscribe(c->mosq, mid, filter);

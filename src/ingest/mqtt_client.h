@@ -96,13 +96,15 @@ int client_write(struct client *c);
 int client_keepalive(struct client *c);
 
 /*
- * Queue SUBSCRIBE or UNSUBSCRIBE. id 0: without an identifier.
+ * Queue SUBSCRIBE or UNSUBSCRIBE. id 0: without an identifier. Retained: at QoS 0, for
+ * the latest message that the broker retains, each time anew.
  *
  * mid:       out, the packet's number, which the answer tells.
  * Errors:    ERR_AWAY, not queued.
  */
 int client_subscribe(
     struct client *c, const char *filter, int qos, uint32_t id, int *mid);
+int client_subscribe_retained(struct client *c, const char *filter, int *mid);
 int client_unsubscribe(struct client *c, const char *filter, int *mid);
 
 /*

@@ -23,6 +23,8 @@ text_of(int rc, int error)
 		return gai_strerror(error);
 	if (rc == MOSQ_ERR_ERRNO && error == EINTR)
 		return "no answer in time";
+	if (rc == MOSQ_ERR_KEEPALIVE) /* libmosquitto 2.0.11 has no words for it */
+		return "no answer to a ping (mqtt.keepalive_s)";
 	/* How libmosquitto tells of any error in TLS, and of an end inside a packet. */
 	if (rc == MOSQ_ERR_ERRNO && (error == EPROTO || error == 0))
 		return mosquitto_strerror(MOSQ_ERR_CONN_LOST);

@@ -36,6 +36,8 @@ on_message(void *context, const struct record *r, const uint32_t ids[], size_t i
 {
 	struct source *s = context;
 
+	if (source_take_figure(s, r))
+		return 0;
 	if (!subscriptions_is_surplus(&s->subscriptions, ids, id_count, r->topic))
 		return s->deliver(s->context, r);
 	s->surplus_count++;
@@ -100,6 +102,9 @@ on_connected(void *context, const struct client_answer *a)
 		return refused(s, a);
 	s->has_ids = a->has_identifiers;
 	log_connected(s, a);
+	if (s->is_retiring)
+		return source_retire_connected(s, a);
+	source_begin_figures(s, a->session_present);
 	err = subscriptions_begin(&s->subscriptions, a->session_present, s->has_ids);
 	/* MQTT 3.1.1 would send the retained messages again for each subscription; once
 	 * it must be, because the settings may be others now. */
@@ -175,6 +180,7 @@ source_lose(struct source *s, const char *text)
 	    s->is_connected ? &s->lost_repeat : &s->connect_repeat;
 
 	source_watch_for_refusal(s);
+	source_watch_figures(s);
 	watch_for_rival(s);
 	if (!s->is_explained) {
 		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", text);
@@ -230,6 +236,7 @@ source_open(struct source **out, const struct settings *settings, struct journal
 	s->deliver = deliver;
 	s->context = context;
 	s->protocol = settings->mqtt.protocol;
+	s->figures.is_wanted = settings->mqtt.broker_figures;
 	*out = s;
 	return 0;
 }
@@ -261,15 +268,9 @@ source_drop(struct source *s)
 }
 
 static int
-open_client(struct source *s, const char *password, const char *key_password)
+open_client(struct source *s, struct client **out, const struct client_handler *handler,
+    void *context, bool is_visit, const char *password, const char *key_password)
 {
-	static const struct client_handler handler = {
-	    .connected = on_connected,
-	    .subscribed = source_on_subscribed,
-	    .unsubscribed = source_on_unsubscribed,
-	    .publish_refused = source_on_publish_refused,
-	    .message = on_message,
-	};
 	const struct settings_mqtt *m = s->settings;
 	struct client_options options;
 	const char *why;
@@ -279,9 +280,14 @@ open_client(struct source *s, const char *password, const char *key_password)
 	options.protocol = s->protocol;
 	options.password = password;
 	options.key_password = key_password;
-	options.will_topic = s->status_topic;
-	options.will = (struct bytes){s->will.data, s->will.size};
-	err = client_open(&s->client, &options, &handler, s, &why);
+	options.is_visit = is_visit;
+	if (is_visit) {
+		options.session_expiry_s = 0;
+	} else {
+		options.will_topic = s->status_topic;
+		options.will = (struct bytes){s->will.data, s->will.size};
+	}
+	err = client_open(out, &options, handler, context, &why);
 	if (err != 0) {
 		(void)snprintf(s->trouble, sizeof(s->trouble), "%s", why);
 		log_repeated(&s->connect_repeat, now_monotonic_ms(), LOG_LEVEL_WARNING,
@@ -292,28 +298,46 @@ open_client(struct source *s, const char *password, const char *key_password)
 }
 
 int
-source_connect(struct source *s)
+source_open_client(struct source *s, const struct client_handler *handler,
+    void *context, bool is_visit, struct client **out)
 {
 	const struct settings_mqtt *m = s->settings;
 	char *password = NULL, *key_password = NULL;
 	int err = 0;
 
-	source_drop(s);
-	s->is_explained = false;
 	if (m->password != NULL)
 		err = settings_secret("mqtt.password", m->password, &password);
 	if (err == 0 && m->tls.is_on && m->tls.key_password != NULL)
 		err = settings_secret(
 		    "mqtt.tls.key_password", m->tls.key_password, &key_password);
 	if (err == 0)
-		err = open_client(s, password, key_password);
+		err = open_client(
+		    s, out, handler, context, is_visit, password, key_password);
 	else
 		(void)snprintf(
 		    s->trouble, sizeof(s->trouble), "a secret cannot be read");
 	settings_secret_forget(password);
 	settings_secret_forget(key_password);
-	s->opened_at_ms = now_monotonic_ms();
 	return err == 0 ? 0 : ERR_AWAY;
+}
+
+int
+source_connect(struct source *s)
+{
+	static const struct client_handler handler = {
+	    .connected = on_connected,
+	    .subscribed = source_on_subscribed,
+	    .unsubscribed = source_on_unsubscribed,
+	    .publish_refused = source_on_publish_refused,
+	    .message = on_message,
+	};
+	int err;
+
+	source_drop(s);
+	s->is_explained = false;
+	err = source_open_client(s, &handler, s, false, &s->client);
+	s->opened_at_ms = now_monotonic_ms();
+	return err;
 }
 
 bool
@@ -384,6 +408,10 @@ source_keepalive(struct source *s)
 		return source_lose(s, client_loss_text(s->client));
 	if (!s->is_connected && now_ms - s->opened_at_ms >= CONNACK_WAIT_MS)
 		return source_lose(s, client_silence_text(s->client));
+	if (s->is_retiring)
+		return 0;
+	if (s->is_connected && source_ask_figures(s) != 0)
+		return source_lose(s, client_loss_text(s->client));
 	if (!s->is_connected || now_ms - s->subscribed_at_ms < SUBSCRIBE_RETRY_MS)
 		return 0;
 	s->subscribed_at_ms = now_ms;

@@ -45,7 +45,7 @@ source_on_subscribed(void *context, const struct client_answer *a)
 	struct subscription *one = subscriptions_by_mid(&s->subscriptions, a->mid);
 	int64_t now_ms = now_monotonic_ms();
 
-	if (one == NULL)
+	if (source_take_figures_answer(s, a->mid, a) || one == NULL)
 		return 0;
 	if (a->code >= 128) {
 		log_repeated(&one->repeat, now_ms, LOG_LEVEL_ERROR, LOG_CONNECTION,
@@ -75,7 +75,9 @@ source_on_unsubscribed(void *context, int mid)
 	struct source *s = context;
 	struct subscription *one = subscriptions_by_mid(&s->subscriptions, mid);
 
-	if (one == NULL)
+	if (s->is_retiring)
+		return source_retire_unsubscribed(s, mid);
+	if (source_take_figures_answer(s, mid, NULL) || one == NULL)
 		return 0;
 	log_info(LOG_CONNECTION, "unsubscribed from %s, which no route needs any more",
 	    one->filter);

@@ -12,6 +12,7 @@
 #include "subscriptions.h"
 
 #include "err.h"
+#include "now.h"
 #include "topic_filter.h"
 
 #include <stdlib.h>
@@ -312,7 +313,9 @@ begin_far_away(struct subscriptions *s)
 {
 	uint32_t random = 0;
 
-	(void)getrandom(&random, sizeof(random), 0); /* cannot fail for 4 bytes */
+	/* Cannot fail for 4 bytes, but for a kernel that has not got it. */
+	if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		random = (uint32_t)now_real_ms();
 	s->next_id = 65536 + random % (MAX_ID / 2);
 	s->is_changed = true;
 }
@@ -402,6 +405,38 @@ subscriptions_removed(struct subscriptions *s, struct subscription *one)
 {
 	drop_at(s, (size_t)(one - s->list));
 	save_when_answered(s);
+}
+
+bool
+subscriptions_are_granted(const struct subscriptions *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const struct subscription *one = &s->list[i];
+
+		if (one->mid != 0 || (one->is_wanted && !one->is_granted))
+			return false;
+	}
+	return true;
+}
+
+bool
+subscriptions_match(const struct subscriptions *s, struct bytes topic)
+{
+	const uint32_t *owners;
+	size_t owner_count;
+
+	topic_matcher_match(s->matcher, topic, &owners, &owner_count);
+	return owner_count > 0;
+}
+
+bool
+subscriptions_want(const struct subscriptions *s, const char *filter)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->list[i].is_wanted && strcmp(s->list[i].filter, filter) == 0)
+			return true;
+	}
+	return false;
 }
 
 bool

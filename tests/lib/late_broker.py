@@ -67,6 +67,8 @@ class Connection:
             self.plain.sendall(bytes([0x20, 3, 1 if sent > 0 else 0, 0, 0]))
         elif kind == SUBSCRIBE:
             self.plain.sendall(b"\x90\x04" + body[:2] + b"\x00\x01")
+            if b"$SYS/" in body:
+                return True
             for number in unread:
                 self.publish(number, True)
             self.fill(unread)

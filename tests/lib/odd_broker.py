@@ -9,6 +9,8 @@
 #   deny=FILTER   that SUBSCRIBE is refused; each FILTER is granted at QoS 1 otherwise
 #   lower=FILTER  that SUBSCRIBE is granted at QoS 0
 #   mute=FILTER   that SUBSCRIBE is not answered
+#   close=FILTER  that SUBSCRIBE ends the connection
+#   figures       behind each SUBACK one message with a figure of the broker's own, "7"
 #   noids         it does not know subscription identifiers (MQTT 5)
 #   noshared      it does not know shared subscriptions (MQTT 5)
 #   expiry=S      it keeps a session for no longer than S seconds (MQTT 5)
@@ -85,8 +87,10 @@ class Session:
             at += size
         name, at = string(body, at)
         print("SUBSCRIBE", name, number, body[at], flush=True)
+        if "close=" + name in words:
+            return False
         if "mute=" + name in words:
-            return
+            return True
         code = 1
         if "deny=" + name in words:
             code = 0x87 if self.version == 5 else 0x80
@@ -95,24 +99,21 @@ class Session:
         gap = b"\x00" if self.version == 5 else b""
         self.connection.sendall(packet(0x90, body[:2] + gap + bytes([code])))
         if "send" in words:
-            self.sent += 1
-            topic = b"t/%d" % self.sent
-            self.connection.sendall(
-                packet(
-                    0x32,
-                    len(topic).to_bytes(2, "big")
-                    + topic
-                    + self.sent.to_bytes(2, "big")
-                    + gap
-                    + b"payload",
-                )
-            )
+            self.publish(b"t/%d" % (self.sent + 1), gap, b"payload")
+        if "figures" in words:
+            self.publish(b"$SYS/broker/publish/messages/dropped", gap, b"7")
+        return True
+
+    def publish(self, topic, gap, payload):
+        self.sent += 1
+        body = len(topic).to_bytes(2, "big") + topic + self.sent.to_bytes(2, "big")
+        self.connection.sendall(packet(0x32, body + gap + payload))
 
     def take(self, kind, body):
         if kind >> 4 == 1:
             return self.connect(body)
         if kind >> 4 == 8:
-            self.subscribe(body)
+            return self.subscribe(body)
         elif kind >> 4 == 12:
             self.connection.sendall(b"\xd0\x00")
         elif kind >> 4 == 4:

@@ -296,6 +296,49 @@ a_lost_session_has_nothing_to_forget(void **state)
 }
 
 static void
+all_is_granted_when_nothing_is_missing_or_refused(void **state)
+{
+	struct fixture f;
+
+	begin(&f, *state, two);
+	assert_false(subscriptions_are_granted(&f.set));
+	assert_int_equal(subscriptions_begin(&f.set, false, true), 0);
+	f.set.list[0].mid = 1;
+	f.set.list[1].mid = 2;
+	subscriptions_granted(&f.set, &f.set.list[0]);
+	assert_false(subscriptions_are_granted(&f.set));
+	subscriptions_refused(&f.set, &f.set.list[1]);
+	assert_false(subscriptions_are_granted(&f.set));
+	subscriptions_granted(&f.set, &f.set.list[1]);
+	assert_true(subscriptions_are_granted(&f.set));
+	/* One that left counts as long as its answer is missing. */
+	restart(&f, second_only);
+	connect_and_grant(&f, true);
+	find(&f, "a/+")->mid = 7;
+	assert_false(subscriptions_are_granted(&f.set));
+	subscriptions_removed(&f.set, find(&f, "a/+"));
+	assert_true(subscriptions_are_granted(&f.set));
+	end(&f);
+}
+
+static void
+filter_that_left_matches_nothing_more(void **state)
+{
+	struct fixture f;
+	const struct bytes topic = {"a/x", 3};
+
+	begin(&f, *state, two);
+	connect_and_grant(&f, false);
+	assert_true(subscriptions_match(&f.set, topic));
+	assert_true(subscriptions_want(&f.set, "a/+"));
+	assert_false(subscriptions_want(&f.set, "a/x"));
+	restart(&f, second_only);
+	assert_false(subscriptions_match(&f.set, topic));
+	assert_false(subscriptions_want(&f.set, "a/+"));
+	end(&f);
+}
+
+static void
 shared_subscriptions_make_nothing_surplus(void **state)
 {
 	static const char *const filters[] = {"$share/g/a/#", "a/b", NULL};
@@ -420,6 +463,8 @@ main(void)
 	    TEST(a_filter_that_left_is_remembered_until_the_broker_forgets_it),
 	    TEST(a_lost_session_has_nothing_to_forget),
 	    TEST(a_thousand_filters),
+	    TEST(all_is_granted_when_nothing_is_missing_or_refused),
+	    TEST(filter_that_left_matches_nothing_more),
 	    TEST(shared_subscriptions_make_nothing_surplus),
 	    TEST(a_shared_copy_is_surplus_beside_an_unshared_one),
 	    TEST(without_identifiers_nothing_is_surplus),
