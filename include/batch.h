@@ -72,6 +72,9 @@ int batch_encode(struct batch_coder *c, enum batch_codec codec, struct bytes bod
  */
 void batch_seal(const struct batch_header *h, struct buffer *out);
 
+/* Was it written, whole, by a program of a later version than batch_decode() knows? */
+bool batch_is_later(struct bytes data);
+
 /*
  * How many bytes does the batch take that begins here? By what it says itself, which
  * nothing has proved: for one that was found by chance. Errors: ERR_CORRUPT.

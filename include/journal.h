@@ -57,6 +57,14 @@
  * LMDB mode: no MDB_NOSYNC, MDB_NOMETASYNC, MDB_WRITEMAP). A crash leaves the state
  * after some commit that had returned or was under way; never a part of one.
  *
+ * Versions. A program reads every format up to its own, and refuses a later one, or a
+ * latest batch of a later version, with ERR_VERSION before anything is written. What it
+ * does not know is let be: further databases, names in meta, and fields of records stay
+ * as they are, and copies keep them. So an addition that an earlier program may pass by
+ * is no new format. A new format is written only once that is asked for (a fleet can be
+ * rolled back until then): a new version goes on writing the format that it finds, and
+ * makes new journals in the one before, for at least one release.
+ *
  * Room. The map is max_bytes + dead_max_bytes + a reserve (at least 1 MiB, 1 % of
  * max_bytes, four times the largest record). An append is refused once the pages in
  * use (last page less those that can be used again) would pass max_bytes plus what
@@ -148,6 +156,9 @@ struct journal_identity {
 
 /* Borrowed; valid until journal_close(). */
 const struct journal_identity *journal_identity(const struct journal *j);
+
+/* Read it again: somebody else may have changed it. Errors: ERR_CORRUPT, ERR_IO. */
+int journal_identity_load(struct journal *j);
 
 /*
  * Does it belong to this gateway on this machine? Appends to why, on ERR_IDENTITY, what
@@ -462,6 +473,8 @@ enum journal_order_kind {
 	JOURNAL_ORDER_REQUEUE = 2, /* dead letters of seq, or all (seq 0) */
 	JOURNAL_ORDER_DISCARD = 3, /* likewise */
 	JOURNAL_ORDER_DROP_OLDEST = 4, /* until so many bytes are free */
+	JOURNAL_ORDER_WITHDRAW =
+	    5, /* order number seq is taken back: it ends, refused */
 };
 
 enum journal_order_state {

@@ -186,6 +186,14 @@ decode_header(const uint8_t *p, size_t size, uint64_t base_seq, struct batch_hea
 	return 0;
 }
 
+bool
+batch_is_later(struct bytes data)
+{
+	struct batch_header h;
+
+	return decode_header(data.data, data.size, 0, &h) == ERR_VERSION;
+}
+
 static int
 decompress_body(
     struct batch_coder *c, struct bytes stored, size_t size, struct buffer *body)

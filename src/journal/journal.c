@@ -122,6 +122,8 @@ open_store(struct journal *j, bool preallocate, bool must_exist)
 	    .deletes = j->role == JOURNAL_FORWARD,
 	    .reserve_bytes = reserve_bytes(j->max_bytes),
 	    .preallocate = preallocate,
+	    .accept = journal_accept,
+	    .context = j,
 	};
 	int rc;
 

@@ -93,6 +93,18 @@ begin_to_use(struct journal *j, void *context)
 }
 
 int
+journal_identity_load(struct journal *j)
+{
+	int rc = store_begin_read(j->store);
+
+	if (rc != ERR_OK)
+		return rc;
+	rc = journal_meta_load(j);
+	store_end(j->store);
+	return rc;
+}
+
+int
 journal_begin_to_use(struct journal *j)
 {
 	uint64_t mark;
@@ -105,13 +117,7 @@ journal_begin_to_use(struct journal *j)
 	if (rc != ERR_OK)
 		return rc == ERR_NOTFOUND ? ERR_OK : rc;
 	rc = journal_write(j, begin_to_use, NULL);
-	if (rc == ERR_OK)
-		rc = store_begin_read(j->store);
-	if (rc != ERR_OK)
-		return rc;
-	rc = journal_meta_load(j);
-	store_end(j->store);
-	return rc;
+	return rc == ERR_OK ? journal_identity_load(j) : rc;
 }
 
 int
@@ -120,13 +126,7 @@ journal_renew_identity(struct journal *j)
 	struct change what = {.is_copy = true};
 	int rc = journal_write(j, change_identity, &what);
 
-	if (rc == ERR_OK)
-		rc = store_begin_read(j->store);
-	if (rc != ERR_OK)
-		return rc;
-	rc = journal_meta_load(j);
-	store_end(j->store);
-	return rc;
+	return rc == ERR_OK ? journal_identity_load(j) : rc;
 }
 
 static int

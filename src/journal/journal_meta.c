@@ -8,12 +8,14 @@
  */
 #include "journal_private.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
 #include "err.h"
+#include "guard.h"
 
 #define MACHINE_ID_FILE "/etc/machine-id"
 
@@ -203,23 +205,75 @@ load_uuid(struct journal *j, const char *name, uint8_t uuid[16])
 }
 
 static int
+later_version(const char *directory, const char *what, uint32_t version, int known)
+{
+	log_error(LOG_JOURNAL,
+	    "%s: %s of version %" PRIu32 ", and this program knows version %d: use the "
+	    "Tidegate that wrote it, or a later one. It is left as it is",
+	    directory, what, version, known);
+	return ERR_VERSION;
+}
+
+int
+journal_format_check(const char *directory, struct bytes format)
+{
+	uint32_t version;
+
+	if (format.size != 4)
+		return ERR_CORRUPT;
+	version = le32_get(format.data);
+	if (version > JOURNAL_FORMAT)
+		return later_version(
+		    directory, "its format is", version, JOURNAL_FORMAT);
+	return version == 0 ? ERR_CORRUPT : ERR_OK;
+}
+
+/* One that cannot be read for other reasons is met by who reads it. */
+static int
+check_last_batch(struct journal *j, struct store *s)
+{
+	struct store_cursor *c = NULL;
+	struct bytes key = {0}, value;
+	int rc = store_cursor_open(s, STORE_LOG, &c);
+
+	if (rc != ERR_OK)
+		return rc;
+	rc = store_cursor_get(c, STORE_LAST, &key, &value);
+	store_cursor_close(c);
+	if (rc != ERR_OK)
+		return rc;
+	rc = guard_copy(&j->raw, value);
+	if (rc == ERR_OK && batch_is_later((struct bytes){j->raw.data, j->raw.size}))
+		return later_version(
+		    j->directory, "its latest batch is", j->raw.data[0], BATCH_VERSION);
+	return rc == ERR_NOMEM ? rc : ERR_OK;
+}
+
+int
+journal_accept(void *context, struct store *s)
+{
+	static const struct bytes name = {"format", 6};
+	struct journal *j = context;
+	struct bytes format;
+	int rc = store_get(s, STORE_META, name, &format);
+
+	if (rc == ERR_OK)
+		rc = journal_format_check(j->directory, format);
+	if (rc == ERR_OK)
+		rc = check_last_batch(j, s);
+	/* What is missing or damaged is told by who loads it. */
+	return rc == ERR_NOTFOUND || rc == ERR_CORRUPT ? ERR_OK : rc;
+}
+
+static int
 check_format(struct journal *j)
 {
 	struct bytes value;
-	uint32_t format;
 	int rc = journal_meta_get(j, "format", &value);
 
-	if (rc == ERR_NOTFOUND || (rc == ERR_OK && value.size != 4))
+	if (rc == ERR_NOTFOUND)
 		return ERR_CORRUPT;
-	if (rc != ERR_OK)
-		return rc;
-	format = le32_get(value.data);
-	if (format == JOURNAL_FORMAT)
-		return ERR_OK;
-	log_error(LOG_JOURNAL,
-	    "%s: its format is version %u, this program knows version %d", j->directory,
-	    format, JOURNAL_FORMAT);
-	return ERR_VERSION;
+	return rc != ERR_OK ? rc : journal_format_check(j->directory, value);
 }
 
 int

@@ -47,6 +47,7 @@ is_sound(const struct journal_order *o)
 {
 	switch (o->kind) {
 	case JOURNAL_ORDER_SKIP:
+	case JOURNAL_ORDER_WITHDRAW:
 		return o->seq != 0;
 	case JOURNAL_ORDER_REQUEUE:
 	case JOURNAL_ORDER_DISCARD:

@@ -201,6 +201,12 @@ int journal_asked_forget(struct journal *j, const char *route);
 /* A new journal's meta, unless another process was first. */
 int journal_meta_create(struct journal *j, const char *gateway_id);
 
+/* Does this program know that format? Errors: ERR_VERSION (logged), ERR_CORRUPT. */
+int journal_format_check(const char *directory, struct bytes format);
+
+/* The accept of struct store_options; context: the journal. Errors: ERR_VERSION. */
+int journal_accept(void *context, struct store *s);
+
 /* Read the format and the identity. Errors: ERR_VERSION, ERR_CORRUPT. */
 int journal_meta_load(struct journal *j);
 

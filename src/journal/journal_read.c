@@ -363,16 +363,30 @@ stat_totals(struct journal_stat *s)
 	s->records = s->next_seq > owed_from ? s->next_seq - owed_from : 0;
 }
 
+/* A writer that is configured otherwise may have come since it was opened. */
+static int
+refresh_max_bytes(struct journal *j)
+{
+	int rc = ERR_OK;
+
+	if (j->role == JOURNAL_LOOK)
+		rc = journal_meta_get_u64(j, "max_bytes", &j->max_bytes);
+	return rc == ERR_NOTFOUND ? ERR_OK : rc; /* not yet told */
+}
+
 int
 journal_stat(struct journal *j, struct journal_stat *out)
 {
-	struct journal_stat s = {.max_bytes = j->max_bytes};
+	struct journal_stat s = {0};
 	int rc;
 
 	rc = store_begin_read(j->store);
 	if (rc != ERR_OK)
 		return rc;
-	rc = journal_meta_next(j, &s.next_seq);
+	rc = refresh_max_bytes(j);
+	s.max_bytes = j->max_bytes;
+	if (rc == ERR_OK)
+		rc = journal_meta_next(j, &s.next_seq);
 	if (rc == ERR_OK)
 		rc = stat_log(j, &s);
 	if (rc == ERR_OK)

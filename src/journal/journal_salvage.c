@@ -309,6 +309,19 @@ lock_damaged(struct journal **old, const char *directory)
 	return journal_lock_alone(old, directory);
 }
 
+/* A later version may mean something else by what can be read of it. */
+static int
+check_format(const struct salvage *s, const char *directory)
+{
+	const struct buffer *format = salvage_meta(s, "format");
+	int rc = ERR_OK;
+
+	if (format != NULL)
+		rc = journal_format_check(
+		    directory, (struct bytes){format->data, format->size});
+	return rc == ERR_VERSION ? rc : ERR_OK;
+}
+
 static int
 find(struct salvage *s, const char *directory, int *fd)
 {
@@ -329,6 +342,8 @@ find(struct salvage *s, const char *directory, int *fd)
 		rc = decide(s);
 	if (rc == ERR_VERSION)
 		log_error(LOG_JOURNAL, "%s: %s", path, s->found.pages.why);
+	else if (rc == ERR_OK)
+		rc = check_format(s, directory);
 	else if (rc == ERR_NOTFOUND)
 		log_error(
 		    LOG_JOURNAL, "%s: there is nothing in it that can be read", path);

@@ -37,6 +37,13 @@ struct store_options {
 	uint64_t
 	    reserve_bytes; /* the map reaches at least this far beyond the last page */
 	bool preallocate;  /* take blocks for all of the map now */
+	/*
+	 * Asked in a read transaction, before anything is written, where the databases are
+	 * there: may this program work with them? What it returns but for 0 ends the
+	 * opening. NULL: nobody is asked. context: as long as the store lives.
+	 */
+	int (*accept)(void *context, struct store *s);
+	void *context;
 };
 
 /*

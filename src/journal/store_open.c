@@ -162,6 +162,17 @@ settle_metas(struct store *s)
 }
 
 static int
+ask_acceptance(struct store *s)
+{
+	int rc = store_begin_read(s);
+
+	if (rc == ERR_OK)
+		rc = s->accept(s->context, s);
+	store_end(s);
+	return rc;
+}
+
+static int
 try_env(struct store *s)
 {
 	unsigned flags = MDB_NOTLS | (s->read_only ? MDB_RDONLY : 0);
@@ -193,10 +204,12 @@ try_env(struct store *s)
 			return rc;
 	}
 	rc = fit_map(s);
-	if (rc == ERR_OK && !s->read_only)
-		rc = settle_metas(s);
 	if (rc == ERR_OK)
 		rc = find_databases(s);
+	if (rc == ERR_OK && s->is_made && s->accept != NULL)
+		rc = ask_acceptance(s);
+	if (rc == ERR_OK && !s->read_only)
+		rc = settle_metas(s);
 	return rc;
 }
 
@@ -308,6 +321,8 @@ store_open(struct store **out, const struct store_options *o)
 	s->disk = (struct disk){.dir_fd = -1, .fd = -1};
 	s->read_only = o->read_only;
 	s->deletes = o->deletes;
+	s->accept = o->accept;
+	s->context = o->context;
 	s->directory = strdup(o->directory);
 	if (s->directory == NULL)
 		goto fail;

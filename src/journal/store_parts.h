@@ -21,6 +21,8 @@ struct store {
 	bool is_map_full;  /* what the latest ERR_FULL was about */
 	size_t map_bytes;  /* as asked for; 0 takes what the file says */
 	size_t reserve_bytes;
+	int (*accept)(void *context, struct store *s); /* see store_options */
+	void *context;
 	MDB_env *env;
 	MDB_dbi dbis[STORE_DB_COUNT]; /* STORE_NO_DBI: it is not there */
 	MDB_txn *reader;              /* kept, reset while it is not open */

@@ -128,7 +128,8 @@ store_free_pages(struct store *s, bool soon, uint64_t enough, uint64_t *pages)
 int
 store_take(struct store *s, uint64_t end_bytes, uint64_t *reach_bytes)
 {
-	int rc = disk_take(&s->disk, end_bytes);
+	/* Who only looks takes nothing: what others have taken is what there is. */
+	int rc = s->read_only ? ERR_OK : disk_take(&s->disk, end_bytes);
 	int rc2;
 
 	if (rc == ERR_FULL)

@@ -31,7 +31,7 @@
 struct opener {
 	char directory[256];
 	enum journal_role role;
-	int start; /* a pipe: closed when all may go */
+	int start; /* a pipe: a byte for each when all may go */
 	int ready;
 };
 
@@ -57,7 +57,8 @@ open_and_use(void *context)
 
 	if (o->start >= 0) {
 		journals_signal(o->ready);
-		(void)read(o->start, &byte, 1); /* only its end is waited for */
+		if (read(o->start, &byte, 1) != 1)
+			return 1;
 	}
 	/* Who only looks must not come too early. */
 	while (o->role == JOURNAL_LOOK && !has_file(o->directory, "data.mdb"))

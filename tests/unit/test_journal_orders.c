@@ -119,7 +119,7 @@ what_asks_for_nothing_is_refused(void **state)
 	    {.kind = JOURNAL_ORDER_SKIP},
 	    {.kind = JOURNAL_ORDER_DROP_OLDEST},
 	    {.kind = (enum journal_order_kind)0, .seq = 1, .bytes = 1},
-	    {.kind = (enum journal_order_kind)5, .seq = 1, .bytes = 1},
+	    {.kind = (enum journal_order_kind)6, .seq = 1, .bytes = 1},
 	};
 	struct journal *j = journals_open(*state, JOURNAL_FORWARD);
 	struct journal_order o;
@@ -169,7 +169,7 @@ the_stored_form_is_as_documented_and_checked(void **state)
 	static const struct {
 		size_t at;
 		uint8_t value;
-	} wrong[] = {{0, 0}, {0, 5}, {2, 1}, {4, 3}, {7, 1}, {51, 0}, {52, 1}, {55, 1}};
+	} wrong[] = {{0, 0}, {0, 6}, {2, 1}, {4, 3}, {7, 1}, {51, 0}, {52, 1}, {55, 1}};
 	struct journal *j = journals_open(*state, JOURNAL_FORWARD);
 	struct journal_order o;
 	uint8_t bad[57] = {0};
