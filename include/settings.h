@@ -87,6 +87,7 @@ struct settings_mqtt {
 	uint32_t session_expiry_s; /* UINT32_MAX: never (MQTT 5, 3.1.2.11.2) */
 	int qos;
 	int receive_maximum;
+	bool broker_figures; /* what the broker says about itself is asked for */
 	struct settings_tls tls;
 };
 
@@ -164,6 +165,7 @@ struct settings_status {
 };
 
 struct settings_monitor {
+	char *listen; /* "ADDRESS:PORT"; NULL: no HTTP, no tidegate-monitor */
 	int statistics_s;
 };
 
@@ -175,6 +177,8 @@ struct settings_log {
 struct settings {
 	char *name; /* of the file, for messages */
 	char *gateway_id;
+	/* In the file, not by default: see supervisor_options.instance. */
+	bool is_gateway_id_given, is_directory_given;
 	struct settings_mqtt mqtt;
 	struct settings_journal journal;
 	struct settings_kafka kafka;
@@ -218,6 +222,7 @@ int settings_print(const struct settings *s, struct buffer *out);
  */
 bool settings_differ_for_ingest(const struct settings *a, const struct settings *b);
 bool settings_differ_for_forward(const struct settings *a, const struct settings *b);
+bool settings_differ_for_monitor(const struct settings *a, const struct settings *b);
 
 /*
  * The value behind "file:PATH" (first line of the file) or "credential:NAME" (in

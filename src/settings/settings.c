@@ -170,19 +170,6 @@ take_properties(struct settings_reader *r, const struct settings_option *o,
 	}
 }
 
-/* What another version understands is no mistake where it says what holds anyway. */
-static void
-take_later(struct settings_reader *r, const struct settings_option *o,
-    const struct settings_value *v)
-{
-	for (const char *const *word = o->words_now;
-	     word != NULL && *word != NULL && v->text != NULL; word++) {
-		if (strcmp(v->text, *word) == 0)
-			return;
-	}
-	settings_value_mistake(r, v->line, o->key, "is not available in this version");
-}
-
 /* send_only_payload says in TBMQ's words what envelope says in ours. */
 static void
 take_payload(struct settings_reader *r, const struct settings_option *o,
@@ -297,9 +284,6 @@ take_setting(struct settings_reader *r, const struct settings_option *o,
 	case OPTION_HEADERS:
 	case OPTION_METADATA:
 		take_pairs(r, o, setting, base);
-		break;
-	case OPTION_LATER:
-		take_later(r, o, &v);
 		break;
 	case OPTION_TEXT:
 	case OPTION_WORD:

@@ -224,6 +224,32 @@ settings_check_servers(const char *text)
 	return why;
 }
 
+/* text is "ADDRESS:PORT" or "[ADDRESS]:PORT"; the port must be there. */
+const char *
+settings_check_listen(const char *text)
+{
+	char server[512];
+
+	if (strlen(text) >= sizeof(server))
+		return "is longer than a host name can be";
+	if (text[strspn(text, DIGITS)] == '\0')
+		return "is a port alone: an address belongs in front of it, as in "
+		       "\"127.0.0.1:9464\"";
+	if (*text == ':' && text[1] != ':')
+		return "names no address: \"127.0.0.1\" is for this machine alone, "
+		       "\"0.0.0.0\" for everybody";
+	if (*text == '*')
+		return "has a \"*\": for everybody write \"0.0.0.0\", or \"[::]\" with "
+		       "IPv6";
+	if (strstr(text, "://") != NULL)
+		return "is a URL: give \"ADDRESS:PORT\" alone";
+	if (*text == '[' ? strstr(text, "]:") == NULL
+			 : !is_ipv6(text) && strchr(text, ':') == NULL)
+		return "needs a port, as in \"127.0.0.1:9464\"";
+	(void)snprintf(server, sizeof(server), "%s", text);
+	return why_not_server(server);
+}
+
 const char *
 settings_check_path(const char *text)
 {

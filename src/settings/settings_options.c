@@ -138,6 +138,7 @@ static const struct settings_option mqtt_options[] = {
     {"session_expiry_s", OPTION_EXPIRY, AT(mqtt, session_expiry_s), 1, INT32_MAX,
 	.number = UINT32_MAX},
     {"qos", OPTION_INT, AT(mqtt, qos), 0, 1, .number = 1},
+    {"broker_figures", OPTION_BOOL, AT(mqtt, broker_figures), .number = true},
     {"receive_maximum", OPTION_INT, AT(mqtt, receive_maximum), 1, 65535,
 	.number = 10000},
     {"tls", OPTION_GROUP, AT(mqtt, tls), .members = tls_options, .is_switch = true},
@@ -252,10 +253,9 @@ static const struct settings_option status_options[] = {
     {.key = NULL},
 };
 
-static const char *const listen_addresses[] = {"127.0.0.1:9464", "", NULL};
-
 static const struct settings_option monitor_options[] = {
-    {.key = "listen", .kind = OPTION_LATER, .words_now = listen_addresses},
+    {"listen", OPTION_TEXT, AT(monitor, listen), .text = "127.0.0.1:9464",
+	.check = settings_check_listen, .may_be_empty = true},
     {"statistics_s", OPTION_INT, AT(monitor, statistics_s), 1, 31536000,
 	.number = 3600},
     {.key = NULL},
@@ -333,7 +333,6 @@ one_default(const struct settings_option *o, void *at)
 	case OPTION_METADATA:
 	case OPTION_ROUTES:
 	case OPTION_PAYLOAD:
-	case OPTION_LATER:
 		break;
 	}
 	return 0;

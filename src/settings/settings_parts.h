@@ -51,7 +51,6 @@ enum option_kind {
 	OPTION_GROUP,      /* members */
 	OPTION_ROUTES,     /* members, for each route */
 	OPTION_PAYLOAD,    /* send_only_payload, another name for an envelope */
-	OPTION_LATER,      /* known, but not in this version, see words_now */
 };
 
 struct option_choice {
@@ -72,8 +71,6 @@ struct settings_option {
 	const char *(*check)(const char *text);
 	/* Where 0 lies within the range and is not allowed all the same: why. */
 	const char *why_not_zero;
-	/* OPTION_LATER: what may be said, as it changes nothing; ends with NULL. */
-	const char *const *words_now;
 	bool is_required;
 	bool is_secret;
 	/* Empty text stands for none, and is kept as NULL. */
@@ -177,6 +174,7 @@ const char *settings_check_name(const char *text);
 const char *settings_check_mqtt_string(const char *text);
 const char *settings_check_host(const char *text);
 const char *settings_check_servers(const char *text);
+const char *settings_check_listen(const char *text);
 const char *settings_check_secret(const char *text);
 const char *settings_check_path(const char *text);
 const char *settings_check_template(const char *text);

@@ -108,7 +108,6 @@ print_value(struct printer *p, const struct settings_option *o, const void *at)
 	case OPTION_GROUP:
 	case OPTION_ROUTES:
 	case OPTION_PAYLOAD:
-	case OPTION_LATER:
 		break;
 	}
 }
@@ -190,7 +189,7 @@ print_option(struct printer *p, const struct settings_option *o, const void *bas
 	const void *at = (const char *)base + o->offset;
 	const struct settings_route *route = base;
 
-	if (o->kind == OPTION_PAYLOAD || o->kind == OPTION_LATER)
+	if (o->kind == OPTION_PAYLOAD)
 		return;
 	if (is_absent(o, at)) {
 		PRINT(p, "%s# %s is not set\n", p->indent, o->key);
@@ -272,7 +271,7 @@ print_for_ingest(struct printer *p, const struct settings *s)
 	print_part(p, s, "mqtt");
 	print_part(p, s, "journal");
 	print_part(p, s, "status");
-	print_part(p, s, "monitor");
+	PRINT(p, "%d\n", s->monitor.statistics_s);
 	print_part(p, s, "log");
 	for (size_t i = 0; i < s->route_count; i++) {
 		print_filters(p, &s->routes[i]);
@@ -289,6 +288,19 @@ print_for_forward(struct printer *p, const struct settings *s)
 	print_part(p, s, "kafka");
 	print_part(p, s, "routes");
 	print_part(p, s, "status");
+	PRINT(p, "%d\n", s->monitor.statistics_s);
+	print_part(p, s, "log");
+}
+
+/* It judges by the settings of the others, and shows them. */
+static void
+print_for_monitor(struct printer *p, const struct settings *s)
+{
+	print_part(p, s, "gateway_id");
+	print_part(p, s, "mqtt");
+	print_part(p, s, "journal");
+	print_part(p, s, "kafka");
+	print_part(p, s, "routes");
 	print_part(p, s, "monitor");
 	print_part(p, s, "log");
 }
@@ -340,4 +352,10 @@ settings_differ_for_forward(const struct settings *a, const struct settings *b)
 			return true;
 	}
 	return differ(a, b, print_for_forward);
+}
+
+bool
+settings_differ_for_monitor(const struct settings *a, const struct settings *b)
+{
+	return differ(a, b, print_for_monitor);
 }

@@ -305,7 +305,6 @@ settings_take(struct settings_reader *r, const struct settings_option *o,
 	case OPTION_GROUP:
 	case OPTION_ROUTES:
 	case OPTION_PAYLOAD:
-	case OPTION_LATER:
 		break;
 	}
 }

@@ -57,6 +57,8 @@ settings_complete(struct settings_reader *r)
 	struct settings *s = r->settings;
 	int err = 0;
 
+	s->is_gateway_id_given = settings_line(r, "gateway_id") > 0;
+	s->is_directory_given = settings_line(r, "journal.directory") > 0;
 	if (s->gateway_id == NULL && settings_line(r, "gateway_id") == 0)
 		err = copy_host_name(r, &s->gateway_id);
 	if (err == 0 && s->gateway_id != NULL && s->mqtt.client_id == NULL)

@@ -121,6 +121,18 @@ write_conf
 check "so is a secret's" says_only \
 	"kafka.properties: sasl.password: the secret in /nowhere/secret cannot be read: No such file or directory"
 
+# ---- one of several ----
+
+KAFKA_SETTINGS=
+write_conf
+check "one of several that says who it is" gives 0 ok tidegated --instance north -t -c "$CONF"
+sed -e '/^gateway_id/d' -e '/^journal/d' "$CONF" >"$WORK/bare.conf"
+check "one that does not" gives 78 "bare.conf:1: gateway_id: is missing: each of several" \
+	tidegated --instance north -t -c "$WORK/bare.conf"
+check "and where its journal is" grep -q 'journal.directory: is missing: .*/lib/tidegate/north"$' "$WORK/out"
+check "nor does it start" gives 78 "bare.conf:1: gateway_id: is missing: each of several" \
+	tidegated --instance north -c "$WORK/bare.conf"
+
 # ---- workers ----
 
 echo 'mqtt = { };' >"$CONF"

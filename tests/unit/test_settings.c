@@ -45,6 +45,7 @@ defaults_are_those_of_the_interface(void **state)
 	assert_int_equal(s->mqtt.session_expiry_s, UINT32_MAX);
 	assert_int_equal(s->mqtt.qos, 1);
 	assert_int_equal(s->mqtt.receive_maximum, 10000);
+	assert_true(s->mqtt.broker_figures);
 	assert_false(s->mqtt.tls.is_on);
 	assert_null(s->mqtt.tls.ca_file);
 	assert_false(s->mqtt.tls.insecure);
@@ -109,7 +110,8 @@ static const char every_option[] =
     "gateway_id = \"site-17.b_c\";\n"
     "mqtt = { host = \"::1\"; port = 8883; protocol = 4; client_id = \"käse\";\n"
     "  username = \"u\"; password = \"p\\\"w\\\\\"; keepalive_s = 5;\n"
-    "  session_expiry_s = 3600; qos = 0; receive_maximum = 65535;\n"
+    "  session_expiry_s = 3600; qos = 0; receive_maximum = 65535; "
+    "broker_figures = false;\n"
     "  tls = { ca_file = \"/ca\"; ca_path = \"/certs\"; cert_file = \"/c\"; key_file = "
     "\"/k\";\n"
     "    key_password = \"kpw\"; insecure = true; }; };\n"
@@ -162,6 +164,7 @@ every_option_is_taken(void **state)
 	assert_int_equal(s->mqtt.session_expiry_s, 3600);
 	assert_int_equal(s->mqtt.qos, 0);
 	assert_int_equal(s->mqtt.receive_maximum, 65535);
+	assert_false(s->mqtt.broker_figures);
 	assert_string_equal(s->journal.directory, "/x y");
 	assert_int_equal(s->journal.max_bytes, 1 << 20);
 	assert_int_equal(s->journal.dead_max_bytes, 65536);
@@ -442,24 +445,26 @@ a_change_concerns_those_who_read_it(void **state)
 {
 	static const struct {
 		const char *text;
-		bool ingest, forward;
+		bool ingest, forward, monitor;
 	} cases[] = {
-	    {"", false, false},
-	    {"mqtt = { port = 1884; };", true, false},
-	    {"mqtt = { host = \"h\"; };", true, true},
-	    {"mqtt = { password = \"p\"; };", true, false},
-	    {"mqtt = { password = \"file:/p\"; };", true, false},
-	    {"journal = { commit_interval_ms = 0; };", true, true},
-	    {"kafka = { linger_ms = 5; };", false, true},
-	    {"kafka = { properties = \"sasl.password=x\"; };", false, true},
-	    {"log = { level = \"debug\"; };", true, true},
-	    {"mqtt = { tls = { }; };", true, false},
-	    {"mqtt = { tls = { insecure = true; }; };", true, false},
-	    {"kafka = { retries = 1; };", false, true},
-	    {"status = { interval_s = 5; };", true, true},
-	    {"status = { mqtt_topic = \"s\"; };", true, true},
-	    {"status = { kafka_topic = \"\"; };", false, false},
-	    {"monitor = { statistics_s = 5; };", true, true},
+	    {"", false, false, false},
+	    {"mqtt = { port = 1884; };", true, false, true},
+	    {"mqtt = { host = \"h\"; };", true, true, true},
+	    {"mqtt = { password = \"p\"; };", true, false, true},
+	    {"mqtt = { password = \"file:/p\"; };", true, false, true},
+	    {"journal = { commit_interval_ms = 0; };", true, true, true},
+	    {"kafka = { linger_ms = 5; };", false, true, true},
+	    {"kafka = { properties = \"sasl.password=x\"; };", false, true, true},
+	    {"log = { level = \"debug\"; };", true, true, true},
+	    {"mqtt = { tls = { }; };", true, false, true},
+	    {"mqtt = { tls = { insecure = true; }; };", true, false, true},
+	    {"kafka = { retries = 1; };", false, true, true},
+	    {"status = { interval_s = 5; };", true, true, false},
+	    {"status = { mqtt_topic = \"s\"; };", true, true, false},
+	    {"status = { kafka_topic = \"\"; };", false, false, false},
+	    {"monitor = { statistics_s = 5; };", true, true, true},
+	    {"monitor = { listen = \"\"; };", false, false, true},
+	    {"monitor = { listen = \"[::1]:80\"; };", false, false, true},
 	};
 	struct settings *a = parse_good(ID ROUTES);
 
@@ -472,6 +477,7 @@ a_change_concerns_those_who_read_it(void **state)
 		b = parse_good(text);
 		assert_int_equal(settings_differ_for_ingest(a, b), cases[i].ingest);
 		assert_int_equal(settings_differ_for_forward(a, b), cases[i].forward);
+		assert_int_equal(settings_differ_for_monitor(a, b), cases[i].monitor);
 		settings_free(b);
 	}
 	settings_free(a);
