@@ -36,9 +36,10 @@
 /* What a report is made of; all borrowed. */
 struct status_facts {
 	const struct settings *settings;
-	const struct journal_identity *identity;
-	const struct journal_stat *stat;  /* NULL: the journal could not be asked */
-	const struct board_view *board;   /* now */
+	const struct journal_identity *identity; /* NULL: likewise stat */
+	const struct journal_stat *stat; /* NULL: the journal could not be asked */
+	const struct board_view *board;  /* now */
+	const char *trouble; /* in place of what the board tells; NULL: it tells */
 	const struct board_view *earlier; /* at the last report; NULL: there was none */
 	uint64_t room_bytes;              /* that can still be journalled */
 	const struct journal_gap *gaps;   /* the latest, by sequence */
@@ -47,8 +48,35 @@ struct status_facts {
 	int64_t real_ms;
 	bool is_clock_synchronised;
 	bool
+	    is_board_alone; /* nobody has looked at the journal: the board tells of it */
+	bool
 	    is_timeless; /* leave out of status_problems() what changes with time alone */
 };
+
+/*
+ * The facts of one moment, and what they point to. For who tells how the gateway is:
+ * the reports, the monitor and tidegate-admin.
+ */
+struct status_look {
+	struct status_facts facts;
+	struct journal *journal;
+	struct journal_stat stat;
+	struct journal_gap gaps[STATUS_GAPS_MAX];
+};
+
+/*
+ * Look at the journal, which may be opened for any role: enough for status_problems().
+ * facts.earlier is NULL. It stays where it is: facts point into it.
+ *
+ * Ownership: all borrowed until status_look_end(). j NULL: it cannot be opened.
+ */
+void status_look_begin(struct status_look *look, const struct settings *settings,
+    struct journal *j, const struct board_view *board, int64_t now_ms);
+
+/* And at what takes longer: room, gaps, clock; for status_render(). */
+void status_look_closer(struct status_look *look);
+
+void status_look_end(struct status_look *look);
 
 /*
  * What keeps data from moving, in words, one after the other with an end mark each;
@@ -57,6 +85,12 @@ struct status_facts {
  * Appends to out. Errors: ERR_NOMEM.
  */
 int status_problems(const struct status_facts *facts, struct buffer *out);
+
+/*
+ * Which of the workers that data goes through do not run, or say nothing, likewise. What
+ * else ails the gateway counts for nothing here. Appends to out. Errors: ERR_NOMEM.
+ */
+int status_workers(const struct status_facts *facts, struct buffer *out);
 
 /* The report, without an end mark. Appends to out. Errors: ERR_NOMEM. */
 int status_render(const struct status_facts *facts, struct buffer *out);

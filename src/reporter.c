@@ -60,79 +60,23 @@ reporter_close(struct reporter *r)
 	free(r);
 }
 
-/* Where every route says that gaps are not to be announced, they are only counted. */
-static bool
-is_told(const struct settings *s)
-{
-	for (size_t i = 0; i < s->route_count; i++) {
-		if (s->routes[i].gap_records != SETTINGS_GAPS_NONE)
-			return true;
-	}
-	return s->route_count == 0;
-}
-
-/* In the place of the one whose time is furthest back, in order of sequence. */
-static void
-add_latest(struct journal_gap list[STATUS_GAPS_MAX], size_t *count,
-    const struct journal_gap *gap)
-{
-	size_t oldest = 0;
-
-	if (*count < STATUS_GAPS_MAX) {
-		list[(*count)++] = *gap;
-		return;
-	}
-	for (size_t i = 1; i < STATUS_GAPS_MAX; i++) {
-		if (list[i].at_ms < list[oldest].at_ms)
-			oldest = i;
-	}
-	if (gap->at_ms < list[oldest].at_ms)
-		return;
-	memmove(list + oldest, list + oldest + 1,
-	    (STATUS_GAPS_MAX - 1 - oldest) * sizeof(list[0]));
-	list[STATUS_GAPS_MAX - 1] = *gap;
-}
-
-/* latest: out, those that a report names. No more than JOURNAL_GAPS_MAX are kept. */
-static void
-look_at_gaps(struct journal *j, struct status_facts *facts,
-    struct journal_gap latest[STATUS_GAPS_MAX])
-{
-	struct journal_gap gap = {0};
-
-	facts->gaps = latest;
-	for (int i = 0; is_told(facts->settings) && i < JOURNAL_GAPS_MAX; i++) {
-		if (journal_gap_read(j, gap.first_seq + 1, &gap) != 0)
-			return;
-		add_latest(latest, &facts->gap_count, &gap);
-	}
-}
-
-/* Look at the board and the journal. stat: to be released where facts->stat is set. */
+/* Look at the board and the journal. look: to be ended where this returns 0. */
 static int
-gather(struct reporter *r, int64_t now_ms, struct status_facts *facts,
-    struct journal_stat *stat)
+gather(struct reporter *r, int64_t now_ms, struct status_look *look)
 {
 	int err = board_look(r->board, &r->now);
 
 	if (err != 0)
 		return err;
-	*facts = (struct status_facts){
-	    .settings = r->settings,
-	    .identity = journal_identity(r->journal),
-	    .stat = journal_stat(r->journal, stat) == 0 ? stat : NULL,
-	    .board = &r->now,
-	    .earlier = r->has_arrived ? &r->arrived : NULL,
-	    .now_ms = now_ms,
-	    .real_ms = now_real_ms(),
-	};
+	status_look_begin(look, r->settings, r->journal, &r->now, now_ms);
+	look->facts.earlier = r->has_arrived ? &r->arrived : NULL;
 	/* To be compared with those of the last report. */
 	buffer_clear(&r->problems);
-	facts->is_timeless = true;
-	err = status_problems(facts, &r->problems);
-	facts->is_timeless = false;
-	if (err != 0 && facts->stat != NULL)
-		journal_stat_fini(stat);
+	look->facts.is_timeless = true;
+	err = status_problems(&look->facts, &r->problems);
+	look->facts.is_timeless = false;
+	if (err != 0)
+		status_look_end(look);
 	return err;
 }
 
@@ -148,18 +92,16 @@ has_changed(const struct reporter *r)
 bool
 reporter_is_due(struct reporter *r, int64_t now_ms)
 {
-	struct status_facts facts;
-	struct journal_stat stat;
+	struct status_look look;
 
 	if (now_ms >= r->next_at_ms)
 		return true;
 	if (now_ms < r->look_at_ms || now_ms < r->made_at_ms + CHANGE_MS)
 		return false;
 	r->look_at_ms = now_ms + LOOK_MS;
-	if (gather(r, now_ms, &facts, &stat) != 0)
+	if (gather(r, now_ms, &look) != 0)
 		return false;
-	if (facts.stat != NULL)
-		journal_stat_fini(&stat);
+	status_look_end(&look);
 	return has_changed(r);
 }
 
@@ -181,21 +123,14 @@ reporter_hurry(struct reporter *r)
 int
 reporter_make(struct reporter *r, int64_t now_ms, struct buffer *out)
 {
-	struct journal_gap gaps[STATUS_GAPS_MAX];
-	struct status_facts facts;
-	struct journal_stat stat;
-	int err = gather(r, now_ms, &facts, &stat);
+	struct status_look look;
+	int err = gather(r, now_ms, &look);
 
 	if (err != 0)
 		return err;
-	/* Where the room cannot be told there is none that could be promised. */
-	if (journal_room(r->journal, &facts.room_bytes) != 0)
-		facts.room_bytes = 0;
-	look_at_gaps(r->journal, &facts, gaps);
-	facts.is_clock_synchronised = now_is_synchronised();
-	err = status_render(&facts, out);
-	if (facts.stat != NULL)
-		journal_stat_fini(&stat);
+	status_look_closer(&look);
+	err = status_render(&look.facts, out);
+	status_look_end(&look);
 	if (err != 0)
 		return err;
 	buffer_clear(&r->reported_problems);

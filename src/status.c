@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "certificate_watch.h"
 #include "err.h"
 #include "text.h"
 
@@ -182,6 +183,8 @@ put_journal(struct object *o, const struct status_facts *f)
 	const struct journal_stat *s = f->stat;
 	char uuid[37];
 
+	if (f->identity == NULL)
+		return;
 	journal_uuid_text(f->identity->uuid, uuid);
 	put_text(o, "journal", uuid);
 	if (s == NULL)
@@ -222,6 +225,9 @@ put_mqtt(struct object *o, const struct status_facts *f)
 		put_count(&mqtt, "received_bytes", in->byte_count);
 		put_count(&mqtt, "commits", in->commit_count);
 		put_count(&mqtt, "errors", in->error_count);
+		if (in->has_broker_dropped)
+			put_count(
+			    &mqtt, "broker_dropped_messages", in->broker_dropped_count);
 		put_text(&mqtt, "error", in->error);
 	}
 	put_object(o, "mqtt", &mqtt);
@@ -239,6 +245,7 @@ put_kafka(struct object *o, const struct status_facts *f)
 	} else {
 		put(&kafka, "state", json_string(words[w->state]));
 		put_instant(&kafka, f, "since", w->since_ms);
+		put_count(&kafka, "sent_bytes", w->sent_bytes);
 		put_text(&kafka, "error", w->error);
 	}
 	put_object(o, "kafka", &kafka);
@@ -247,7 +254,8 @@ put_kafka(struct object *o, const struct status_facts *f)
 static void
 put_workers(struct object *o, const struct status_facts *f)
 {
-	static const char *const names[] = {"tidegate-ingest", "tidegate-forward"};
+	static const char *const names[] = {
+	    "tidegate-ingest", "tidegate-forward", "tidegate-monitor"};
 	struct object restarts = new_object();
 
 	if (!f->board->has_supervisor) {
@@ -259,6 +267,77 @@ put_workers(struct object *o, const struct status_facts *f)
 		put_count(
 		    &restarts, names[i], f->board->supervisor.members[i].restart_count);
 	put_object(o, "restarts", &restarts);
+}
+
+/* ---- certificates ---- */
+
+struct certificates {
+	struct object *report;
+	json_t *list, *warnings;
+	int64_t real_s;
+};
+
+static void
+warn_of_certificate(struct certificates *all, const struct board_certificate *c)
+{
+	int64_t left_s = c->expires_at_s - all->real_s;
+	char text[BOARD_FILE_BYTES + 64];
+
+	if (c->expires_at_s == 0 || left_s >= CERTIFICATE_SOON_S)
+		return;
+	if (left_s <= 0)
+		(void)snprintf(
+		    text, sizeof(text), "the certificate in %s has expired", c->file);
+	else
+		(void)snprintf(text, sizeof(text),
+		    "the certificate in %s expires in %d days", c->file,
+		    (int)(left_s / 86400));
+	if (json_array_append_new(all->warnings, json_text(text)) != 0)
+		all->report->has_failed = true;
+}
+
+/* Those of one worker; other: of another, whose files are not told again. */
+static void
+add_certificates(struct certificates *all, const struct board_certificate mine[],
+    const struct board_certificate other[])
+{
+	for (size_t i = 0; i < BOARD_CERTIFICATES_MAX && mine[i].file[0] != '\0'; i++) {
+		struct object one = new_object();
+		bool is_known = false;
+
+		for (size_t k = 0; k < BOARD_CERTIFICATES_MAX; k++)
+			is_known |= strcmp(other[k].file, mine[i].file) == 0;
+		if (is_known) {
+			json_decref(one.json);
+			continue;
+		}
+		put_text(&one, "file", mine[i].file);
+		if (mine[i].expires_at_s != 0)
+			put_time(&one, "expires", mine[i].expires_at_s * 1000);
+		if (json_array_append_new(all->list, one.json) != 0 || one.has_failed)
+			all->report->has_failed = true;
+		warn_of_certificate(all, &mine[i]);
+	}
+}
+
+/* That one ends soon is no reason not to be well: data moves. */
+static void
+put_certificates(struct object *o, const struct status_facts *f)
+{
+	static const struct board_certificate none[BOARD_CERTIFICATES_MAX];
+	struct certificates all = {.report = o,
+	    .list = json_array(),
+	    .warnings = json_array(),
+	    .real_s = f->real_ms / 1000};
+	const struct board_certificate *in = none;
+
+	if (f->board->has_ingest)
+		in = f->board->ingest.certificates;
+	add_certificates(&all, in, none);
+	if (f->board->has_forward)
+		add_certificates(&all, f->board->forward.certificates, in);
+	put(o, "warnings", all.warnings);
+	put(o, "certificates", all.list);
 }
 
 /* ---- routes and topics ---- */
@@ -394,6 +473,7 @@ status_render(const struct status_facts *f, struct buffer *out)
 	put_workers(&o, f);
 	put_mqtt(&o, f);
 	put_kafka(&o, f);
+	put_certificates(&o, f);
 	put_routes(&o, f);
 	put_topics(&o, f);
 	return finish(&o, out);

@@ -62,6 +62,30 @@ is_alive(struct problems *p, const struct status_facts *f, enum board_worker wor
 	return true;
 }
 
+static bool
+is_ingest_alive(struct problems *p, const struct status_facts *f)
+{
+	return is_alive(p, f, BOARD_WORKER_INGEST, "tidegate-ingest",
+	    f->board->has_ingest, f->board->ingest.alive_at_ms);
+}
+
+static bool
+is_forward_alive(struct problems *p, const struct status_facts *f)
+{
+	return is_alive(p, f, BOARD_WORKER_FORWARD, "tidegate-forward",
+	    f->board->has_forward, f->board->forward.alive_at_ms);
+}
+
+/* Of the journal; 0: it is not known. */
+static uint64_t
+next_seq(const struct status_facts *f)
+{
+	if (f->stat != NULL)
+		return f->stat->next_seq;
+	return f->is_board_alone && f->board->has_forward ? f->board->forward.next_seq
+							  : 0;
+}
+
 /* ---- the journal's room ---- */
 
 /* The room is used up: what happens to what comes? */
@@ -99,8 +123,8 @@ find_pinning(const struct status_facts *f)
 		    (r->acked_seq == slowest->acked_seq && r->held_since_ms != 0))
 			slowest = r;
 	}
-	if (slowest == NULL || slowest->held_since_ms == 0 || f->stat == NULL ||
-	    slowest->acked_seq + 1 >= f->stat->next_seq)
+	if (slowest == NULL || slowest->held_since_ms == 0 ||
+	    slowest->acked_seq + 1 >= next_seq(f))
 		return NULL;
 	return slowest;
 }
@@ -171,8 +195,7 @@ judge_ingest(struct problems *p, const struct status_facts *f)
 {
 	const struct board_ingest *in = &f->board->ingest;
 
-	if (!is_alive(p, f, BOARD_WORKER_INGEST, "tidegate-ingest",
-		f->board->has_ingest, in->alive_at_ms))
+	if (!is_ingest_alive(p, f))
 		return;
 	judge_full(p, f);
 	switch ((enum board_mqtt)in->state) {
@@ -200,6 +223,18 @@ judge_ingest(struct problems *p, const struct status_facts *f)
 	}
 }
 
+static bool
+does_anything_wait(const struct status_facts *f)
+{
+	if (f->stat != NULL)
+		return f->stat->records > 0;
+	for (uint32_t i = 0; i < f->board->forward.route_count; i++) {
+		if (f->board->routes[i].acked_seq + 1 < next_seq(f))
+			return true;
+	}
+	return false;
+}
+
 static void
 judge_kafka(struct problems *p, const struct status_facts *f)
 {
@@ -211,7 +246,7 @@ judge_kafka(struct problems *p, const struct status_facts *f)
 		    w->error);
 		break;
 	case BOARD_KAFKA_UNKNOWN:
-		if (f->stat != NULL && f->stat->records > 0)
+		if (does_anything_wait(f))
 			add_problem(p, "Kafka has not answered yet");
 		break;
 	case BOARD_KAFKA_REACHABLE:
@@ -234,7 +269,7 @@ static void
 judge_route(
     struct problems *p, const struct status_facts *f, const struct board_route *r)
 {
-	bool is_waiting = f->stat != NULL && r->acked_seq + 1 < f->stat->next_seq;
+	bool is_waiting = r->acked_seq + 1 < next_seq(f);
 	/* What no route matches is looked at behind the slowest route. */
 	bool is_follower = strcmp(r->name, FORWARDER_UNROUTED) == 0;
 
@@ -254,8 +289,7 @@ judge_forward(struct problems *p, const struct status_facts *f)
 {
 	const struct board_forward *w = &f->board->forward;
 
-	if (!is_alive(p, f, BOARD_WORKER_FORWARD, "tidegate-forward",
-		f->board->has_forward, w->alive_at_ms))
+	if (!is_forward_alive(p, f))
 		return;
 	if (w->journal_error[0] != '\0')
 		add_problem(p,
@@ -269,13 +303,31 @@ judge_forward(struct problems *p, const struct status_facts *f)
 }
 
 int
+status_workers(const struct status_facts *facts, struct buffer *out)
+{
+	struct problems p = {.out = out};
+
+	if (facts->trouble != NULL) {
+		add_problem(&p, "%s", facts->trouble);
+	} else {
+		(void)is_ingest_alive(&p, facts); /* what is found is in p */
+		(void)is_forward_alive(&p, facts);
+	}
+	return p.err;
+}
+
+int
 status_problems(const struct status_facts *facts, struct buffer *out)
 {
 	struct problems p = {.out = out};
 
-	judge_ingest(&p, facts);
-	judge_forward(&p, facts);
-	if (facts->stat == NULL)
+	if (facts->trouble != NULL) {
+		add_problem(&p, "%s", facts->trouble);
+	} else {
+		judge_ingest(&p, facts);
+		judge_forward(&p, facts);
+	}
+	if (facts->stat == NULL && !facts->is_board_alone)
 		add_problem(&p, "the journal cannot be read");
 	if (p.count > STATUS_PROBLEMS_MAX && p.err == 0) {
 		p.err = buffer_printf(

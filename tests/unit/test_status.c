@@ -514,6 +514,67 @@ every_field_is_there(void **state)
 }
 
 static void
+figures_of_both_ends_are_told(void **state)
+{
+	struct fixture *f = *state;
+	json_t *json;
+
+	f->board.forward.sent_bytes = 12345;
+	json = render(f);
+	assert_int_equal(count_of(json_object_get(json, "kafka"), "sent_bytes"), 12345);
+	assert_null(
+	    json_object_get(json_object_get(json, "mqtt"), "broker_dropped_messages"));
+	f->board.ingest.has_broker_dropped = 1;
+	json = render(f);
+	assert_int_equal(
+	    count_of(json_object_get(json, "mqtt"), "broker_dropped_messages"), 0);
+}
+
+static void
+put_certificate(
+    struct board_certificate list[], size_t at, const char *file, int64_t left_s)
+{
+	(void)snprintf(list[at].file, sizeof(list[at].file), "%s", file);
+	list[at].expires_at_s = REAL_MS / 1000 + left_s;
+}
+
+static const char *
+warning_of(json_t *json, size_t at)
+{
+	return json_string_value(json_array_get(json_object_get(json, "warnings"), at));
+}
+
+static void
+certificates_are_told_and_warned_of_while_all_is_well(void **state)
+{
+	struct fixture *f = *state;
+	json_t *json, *list;
+
+	json = render(f);
+	assert_int_equal(json_array_size(json_object_get(json, "certificates")), 0);
+	assert_int_equal(json_array_size(json_object_get(json, "warnings")), 0);
+	put_certificate(f->board.ingest.certificates, 0, "/own.pem", 30 * 86400 - 1);
+	put_certificate(f->board.ingest.certificates, 1, "/ca.pem", 30 * 86400);
+	put_certificate(f->board.forward.certificates, 0, "/ca.pem", 30 * 86400);
+	put_certificate(f->board.forward.certificates, 1, "/old.pem", 0);
+	put_certificate(f->board.forward.certificates, 2, "/away.pem", 0);
+	f->board.forward.certificates[2].expires_at_s = 0;
+	json = render(f);
+	list = json_object_get(json, "certificates");
+	assert_int_equal(json_array_size(list), 4);
+	assert_string_equal(text_of(json_array_get(list, 1), "file"), "/ca.pem");
+	assert_string_equal(
+	    text_of(json_array_get(list, 1), "expires"), "2025-12-22T18:40:00.000Z");
+	assert_null(json_object_get(json_array_get(list, 3), "expires"));
+	assert_int_equal(json_array_size(json_object_get(json, "warnings")), 2);
+	assert_string_equal(
+	    warning_of(json, 0), "the certificate in /own.pem expires in 29 days");
+	assert_string_equal(
+	    warning_of(json, 1), "the certificate in /old.pem has expired");
+	assert_string_equal(text_of(json, "state"), "well");
+}
+
+static void
 latest_gaps_are_announced(void **state)
 {
 	struct fixture *f = *state;
@@ -626,6 +687,25 @@ clock_that_went_back_gives_no_negative_age(void **state)
 	assert_int_equal(count_of(render(f), "oldest_age_s"), 0);
 }
 
+/* For who asks whether the processes run: an outage is no reason to restart them. */
+static void
+workers_are_judged_by_their_life_alone(void **state)
+{
+	struct fixture *f = *state;
+
+	f->board.forward.state = BOARD_KAFKA_AWAY;
+	f->board.ingest.state = BOARD_MQTT_AWAY;
+	assert_int_equal(status_workers(&f->facts, &f->out), 0);
+	assert_int_equal(f->out.size, 0);
+	f->board.ingest.alive_at_ms = NOW_MS - STATUS_SILENT_MS - 1;
+	f->board.supervisor.members[BOARD_WORKER_FORWARD].pid = 0;
+	assert_int_equal(status_workers(&f->facts, &f->out), 0);
+	assert_string_equal(
+	    (const char *)f->out.data, "no word from tidegate-ingest any more");
+	assert_string_equal((const char *)f->out.data + strlen((char *)f->out.data) + 1,
+	    "tidegate-forward does not run");
+}
+
 static void
 will_says_gone(void **state)
 {
@@ -647,6 +727,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    WELL(all_is_well),
 	    WELL(kafka_is_away),
+	    WELL(workers_are_judged_by_their_life_alone),
 	    WELL(kafka_was_never_asked),
 	    WELL(broker_is_away),
 	    WELL(subscription_is_refused),
@@ -668,6 +749,8 @@ main(void)
 	    WELL(journal_cannot_be_read),
 	    WELL(a_thousand_routes_that_hold_are_bounded),
 	    WELL(every_field_is_there),
+	    WELL(figures_of_both_ends_are_told),
+	    WELL(certificates_are_told_and_warned_of_while_all_is_well),
 	    WELL(latest_gaps_are_announced),
 	    WELL(acknowledged_counts_are_since_the_last_report),
 	    WELL(counts_begin_anew_with_a_new_forward),
