@@ -14,7 +14,9 @@
 struct supervisor_options {
 	const char *config_path;      /* read again on SIGHUP */
 	const char *worker_directory; /* where tidegate-ingest and the others are */
-	bool is_verbose;              /* log at level debug, the workers too */
+	/* One of several here: its file says who it is and where its journal is. NULL: no. */
+	const char *instance;
+	bool is_verbose; /* log at level debug, the workers too */
 };
 
 /*

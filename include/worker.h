@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+#include "events.h"
 #include "journal.h"
 #include "settings.h"
 
@@ -21,17 +22,19 @@ struct worker {
 	struct settings *settings;
 	int stop_fd; /* readable once SIGTERM, SIGINT or the end of tidegated has asked to stop */
 	int wake_fd; /* eventfd from ingest to forward; -1 where the worker runs alone */
-	int board_fd; /* for board_open(); -1 where the worker runs alone */
-	bool once;    /* --once (forward only): end when the journal is empty */
-	bool check;   /* --check (forward only): check the settings, open nothing */
+	int board_fd;          /* for board_open(); -1 where the worker runs alone */
+	struct events *events; /* the latest; NULL where the worker runs alone */
+	bool once;  /* --once (forward only): end when the journal is empty */
+	bool leave; /* --leave (ingest only): end the session at the broker for good */
+	bool check; /* --check (forward only): check the settings, open nothing */
 	bool check_connection; /* --check-connection: see check.h, then end */
 	bool is_json;          /* --json: the lines of that are JSON */
 };
 
 /*
  * Read the command line (-c FILE, -h, -V, -v, and between tidegated and its workers
- * --wake-fd N, --board-fd N, --parent PID and --config-name FILE), the settings and the
- * log; take the signals over.
+ * --wake-fd N, --board-fd N, --events-fd N, --parent PID and --config-name FILE), the
+ * settings and the log; take the signals over.
  *
  * status:    out, when the result is not 0: what main() is to return (help and
  *            version end with 0).

@@ -29,12 +29,12 @@
 #include "worker.h"
 
 #define CHECK_LIMIT_MS 10000
-#define ARGUMENTS_MAX  18
-#define KEEP_FDS       3
+#define ARGUMENTS_MAX  20
+#define KEEP_FDS       4
 
 struct command {
 	char path[4096];
-	char config[32], parent[16], wake[16], board[16];
+	char config[32], parent[16], wake[16], board[16], events[16];
 	const char *arguments[ARGUMENTS_MAX];
 	size_t count;
 	int keep_fds[KEEP_FDS];   /* -1: none */
@@ -80,7 +80,7 @@ make_command(struct command *c, const char *name, const struct child_options *o)
 {
 	int length;
 
-	*c = (struct command){.keep_fds = {o->config_fd, o->wake_fd, -1},
+	*c = (struct command){.keep_fds = {o->config_fd, o->wake_fd, -1, -1},
 	    .stdout_fd = -1,
 	    .stderr_fd = -1};
 	length = snprintf(c->path, sizeof(c->path), "%s/%s", o->directory, name);
@@ -104,6 +104,8 @@ static void
 become(const struct command *c, int error_fd)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGPIPE};
+	static const char *const private[] = {
+	    "NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"};
 	char *arguments[ARGUMENTS_MAX];
 	sigset_t none;
 	int saved_errno;
@@ -120,6 +122,9 @@ become(const struct command *c, int error_fd)
 		(void)dup2(c->stdout_fd, STDOUT_FILENO);
 	if (c->stderr_fd >= 0)
 		(void)dup2(c->stderr_fd, STDERR_FILENO);
+	/* The service manager: nobody but tidegated speaks to it in its name. */
+	for (size_t i = 0; i < sizeof(private) / sizeof(private[0]); i++)
+		(void)unsetenv(private[i]);
 	/* execv() changes nothing in them; its type is older than const. */
 	memcpy(arguments, c->arguments, sizeof(arguments));
 	(void)execv(c->path, arguments);
@@ -184,6 +189,12 @@ child_start(pid_t *pid, const char *name, const struct child_options *o)
 		(void)snprintf(c.board, sizeof(c.board), "%d", o->board_fd);
 		add_argument(&c, "--board-fd");
 		add_argument(&c, c.board);
+	}
+	if (o->events_fd >= 0) {
+		c.keep_fds[3] = o->events_fd;
+		(void)snprintf(c.events, sizeof(c.events), "%d", o->events_fd);
+		add_argument(&c, "--events-fd");
+		add_argument(&c, c.events);
 	}
 	if (err == 0)
 		err = spawn(pid, &c);

@@ -14,6 +14,7 @@ struct child_options {
 	int config_fd;           /* the text that passed, see child_config_open() */
 	int wake_fd;             /* -1: none */
 	int board_fd;            /* -1: none; for child_start() alone */
+	int events_fd;           /* likewise */
 	bool is_verbose;
 };
 

@@ -3,13 +3,13 @@
  * The supervisor: one loop that waits for signals and for the next thing that is due.
  *
  * Invariant: workers are stopped one after the other in the order of the table, ingest
- * before forward, at the end as well as for a new configuration; what is due for one
- * never waits for another that has crashed. A configuration that does not pass changes
- * nothing.
+ * before forward before monitor, which can show how the others end, at the end as well
+ * as for a new configuration; what is due for one never waits for another that has
+ * crashed. A configuration that does not pass changes nothing.
  *
  * Failure modes: a worker that dies is started again, at once the first time and then
- * after a growing delay; one that does not end when it is asked to is killed, which
- * loses nothing (that is the journal's job). Only what is missing at the start ends
+ * after a growing delay; one that does not end when it is asked to, or hangs, is killed,
+ * which loses nothing (that is the journal's job). Only what is missing at the start ends
  * the supervisor itself.
  */
 #include "supervisor.h"
@@ -32,38 +32,17 @@
 #include "board.h"
 #include "child.h"
 #include "err.h"
+#include "events.h"
 #include "log.h"
 #include "now.h"
 #include "supervisor_parts.h"
 #include "worker.h"
 
-#define FIRST_DELAY_MS   100
-#define SECOND_DELAY_MS  1000
-#define LONGEST_DELAY_MS 30000
-#define HEALTHY_MS       60000
 #define INGEST_STOP_MS   10000
 #define FORWARD_EXTRA_MS 5000
-
-enum want {
-	WANT_RUN,
-	WANT_RESTART, /* end, then WANT_RUN */
-	WANT_STOP,
-};
-
-struct member {
-	const char *name;
-	bool (*differs)(const struct settings *, const struct settings *);
-	int (*stop_ms)(const struct settings *); /* how long it may take to end */
-	enum want want;
-	pid_t pid; /* 0: there is no process */
-	bool is_asked;
-	int64_t kill_at_ms; /* once it is asked to end */
-	int64_t started_at_ms;
-	int64_t start_at_ms; /* where there is no process */
-	int64_t delay_ms;    /* waited before the latest start */
-	unsigned restart_count;
-	char died[BOARD_TEXT_BYTES]; /* how, the last time */
-};
+#define MONITOR_STOP_MS  3000
+#define LOCK_WAIT_MS     500
+#define LOCK_POLL_MS     20
 
 enum { MEMBER_COUNT = BOARD_WORKER_COUNT };
 
@@ -78,6 +57,9 @@ struct supervisor {
 	int config_fd;
 	int wake_fd;
 	int board_fd;
+	int events_fd;
+	struct events *events;
+	struct report *report;
 	int signal_fd;
 };
 
@@ -104,104 +86,33 @@ forward_stop_ms(const struct settings *settings)
 	return settings->kafka.shutdown_ms + FORWARD_EXTRA_MS;
 }
 
-/*
- * When to start it again. A worker that lived ten times as long as was waited for it
- * starts afresh, so that single crashes cost little and a crash loop costs little more.
- */
-static void
-schedule(struct member *m, int64_t now_ms, bool is_hopeless)
+static int
+monitor_stop_ms(const struct settings *settings)
 {
-	int64_t alive_ms = now_ms - m->started_at_ms;
+	(void)settings;
+	return MONITOR_STOP_MS;
+}
 
-	if (is_hopeless)
-		m->delay_ms = LONGEST_DELAY_MS;
-	else if (alive_ms >= HEALTHY_MS || alive_ms >= 10 * m->delay_ms)
-		m->delay_ms = FIRST_DELAY_MS;
-	else if (m->delay_ms < SECOND_DELAY_MS)
-		m->delay_ms = SECOND_DELAY_MS;
-	else if (m->delay_ms < LONGEST_DELAY_MS / 2)
-		m->delay_ms *= 2;
-	else
-		m->delay_ms = LONGEST_DELAY_MS;
-	m->start_at_ms = now_ms + m->delay_ms;
-	m->restart_count++;
+static bool
+monitor_is_wanted(const struct settings *settings)
+{
+	return settings->monitor.listen != NULL;
 }
 
 static void
 start(struct supervisor *s, struct member *m, int64_t now_ms)
 {
-	struct child_options child = {
+	const struct child_options child = {
 	    .directory = s->options->worker_directory,
 	    .config_name = s->options->config_path,
 	    .config_fd = s->config_fd,
-	    .wake_fd = s->wake_fd,
+	    .wake_fd = m == &s->members[BOARD_WORKER_MONITOR] ? -1 : s->wake_fd,
 	    .board_fd = s->board_fd,
+	    .events_fd = s->events_fd,
 	    .is_verbose = s->options->is_verbose,
 	};
 
-	struct log_details details;
-
-	m->started_at_ms = now_ms;
-	m->is_asked = false;
-	if (child_start(&m->pid, m->name, &child) != 0) {
-		schedule(m, now_ms, true);
-		return;
-	}
-	details = (struct log_details){.counts = {{"pid", (uint64_t)m->pid}}};
-	log_event(LOG_LEVEL_INFO, LOG_LIFECYCLE, &details, "%s started (pid %d)",
-	    m->name, (int)m->pid);
-}
-
-/* Ask it to end, and do not take no for an answer. */
-static void
-end(struct supervisor *s, struct member *m, int64_t now_ms)
-{
-	if (!m->is_asked) {
-		m->is_asked = true;
-		m->kill_at_ms = now_ms + m->stop_ms(s->settings);
-		(void)kill(m->pid, SIGTERM);
-	} else if (now_ms >= m->kill_at_ms) {
-		log_warning(LOG_LIFECYCLE, "%s (pid %d) does not end: it is killed",
-		    m->name, (int)m->pid);
-		m->kill_at_ms = now_ms + INGEST_STOP_MS;
-		(void)kill(m->pid, SIGKILL);
-	}
-}
-
-static void
-describe_status(int status, char *text, size_t size)
-{
-	if (WIFEXITED(status))
-		(void)snprintf(text, size, "exit status %d", WEXITSTATUS(status));
-	else
-		(void)snprintf(text, size, "signal %d, %s", WTERMSIG(status),
-		    strsignal(WTERMSIG(status)));
-}
-
-static void
-bury(struct member *m, int status, int64_t now_ms)
-{
-	bool is_hopeless = WIFEXITED(status) && (WEXITSTATUS(status) == EXIT_CONFIG ||
-						    WEXITSTATUS(status) == EXIT_USAGE);
-	struct log_details details;
-	pid_t pid = m->pid;
-	char how[80];
-
-	describe_status(status, how, sizeof(how));
-	m->pid = 0;
-	if (m->want != WANT_RUN) {
-		log_info(
-		    LOG_LIFECYCLE, "%s (pid %d) has ended: %s", m->name, (int)pid, how);
-		return;
-	}
-	schedule(m, now_ms, is_hopeless);
-	(void)snprintf(m->died, sizeof(m->died), "%s", how);
-	details = (struct log_details){
-	    .counts = {{"pid", (uint64_t)pid}, {"delay_ms", (uint64_t)m->delay_ms},
-		{"restarts", m->restart_count}}};
-	log_event(LOG_LEVEL_ERROR, LOG_LIFECYCLE, &details,
-	    "%s (pid %d) died: %s; it is started again in %lld ms (restart %u)",
-	    m->name, (int)pid, how, (long long)m->delay_ms, m->restart_count);
+	member_start(m, &child, now_ms);
 }
 
 /* ---- all of them ---- */
@@ -215,7 +126,7 @@ reap(struct supervisor *s, int64_t now_ms)
 	for (; pid > 0; pid = waitpid(-1, &status, WNOHANG)) {
 		for (size_t i = 0; i < MEMBER_COUNT; i++) {
 			if (s->members[i].pid == pid)
-				bury(&s->members[i], status, now_ms);
+				member_bury(&s->members[i], status, now_ms);
 		}
 	}
 }
@@ -232,7 +143,7 @@ step(struct supervisor *s, int64_t now_ms)
 		if (m->pid > 0 && m->want != WANT_RUN) {
 			/* One that was asked already is still held to its time. */
 			if (!is_one_ending || m->is_asked)
-				end(s, m, now_ms);
+				member_end(m, s->settings, now_ms);
 			is_one_ending = true;
 		} else if (m->pid == 0 && m->want == WANT_RESTART) {
 			m->want = WANT_RUN;
@@ -242,6 +153,24 @@ step(struct supervisor *s, int64_t now_ms)
 			   now_ms >= m->start_at_ms) {
 			start(s, m, now_ms);
 		}
+	}
+}
+
+/* One that hangs is of no use to anybody. */
+static void
+kill_silent(struct supervisor *s)
+{
+	for (size_t i = 0; i < MEMBER_COUNT; i++) {
+		struct member *m = &s->members[i];
+
+		if (m->want != WANT_RUN || m->is_silent ||
+		    !report_is_silent(s->report, (enum board_worker)i, m->pid))
+			continue;
+		m->is_silent = true;
+		log_error(LOG_LIFECYCLE,
+		    "%s (pid %d) gives no sign of life any more: it is killed", m->name,
+		    (int)m->pid);
+		(void)kill(m->pid, SIGKILL);
 	}
 }
 
@@ -260,11 +189,10 @@ publish(struct supervisor *s)
 	board_write_supervisor(s->board, &part);
 }
 
+/* next_ms: when something else is due. */
 static int
-wait_ms(const struct supervisor *s, int64_t now_ms)
+wait_ms(const struct supervisor *s, int64_t now_ms, int64_t next_ms)
 {
-	int64_t next_ms = INT64_MAX;
-
 	for (size_t i = 0; i < MEMBER_COUNT; i++) {
 		const struct member *m = &s->members[i];
 		int64_t due_ms = INT64_MAX;
@@ -276,8 +204,6 @@ wait_ms(const struct supervisor *s, int64_t now_ms)
 		if (due_ms < next_ms)
 			next_ms = due_ms;
 	}
-	if (next_ms == INT64_MAX)
-		return -1;
 	if (next_ms <= now_ms)
 		return 0;
 	return next_ms - now_ms > INT_MAX ? INT_MAX : (int)(next_ms - now_ms);
@@ -299,6 +225,24 @@ stop_all(struct supervisor *s, const char *why)
 	log_info(LOG_LIFECYCLE, "%s: stopping", why);
 	for (size_t i = 0; i < MEMBER_COUNT; i++)
 		s->members[i].want = WANT_STOP;
+	report_stopping(s->report);
+}
+
+/* Take over what the settings say of a member; old NULL: there were none. */
+static void
+follow(struct member *m, const struct settings *old, const struct settings *new)
+{
+	if (m->is_wanted != NULL && !m->is_wanted(new)) {
+		if (m->pid > 0)
+			log_info(LOG_LIFECYCLE,
+			    "%s is stopped: the configuration does without it",
+			    m->name);
+		m->want = WANT_STOP;
+	} else if (old != NULL && (m->want == WANT_STOP || m->differs(old, new))) {
+		log_info(LOG_LIFECYCLE, "%s is restarted for the new configuration",
+		    m->name);
+		m->want = WANT_RESTART;
+	}
 }
 
 static void
@@ -309,6 +253,7 @@ reload(struct supervisor *s)
 
 	if (s->members[0].want == WANT_STOP)
 		return;
+	report_reload_begin();
 	if (supervisor_read(s->options, &settings, &config_fd) != 0)
 		goto keep;
 	if (!supervisor_may_follow(s->settings, settings)) {
@@ -316,27 +261,22 @@ reload(struct supervisor *s)
 		settings_free(settings);
 		goto keep;
 	}
-	for (size_t i = 0; i < MEMBER_COUNT; i++) {
-		struct member *m = &s->members[i];
-
-		if (!m->differs(s->settings, settings))
-			continue;
-		log_info(LOG_LIFECYCLE, "%s is restarted for the new configuration",
-		    m->name);
-		m->want = WANT_RESTART;
-	}
+	for (size_t i = 0; i < MEMBER_COUNT; i++)
+		follow(&s->members[i], s->settings, settings);
 	(void)close(s->config_fd);
 	settings_free(s->settings);
 	s->config_fd = config_fd;
 	s->settings = settings;
 	open_log(s);
 	log_info(LOG_LIFECYCLE, "the configuration was read again");
+	report_reload_end(s->report, true);
 	return;
 
 keep:
 	log_error(LOG_LIFECYCLE,
 	    "the configuration was not taken over: the one that runs "
 	    "stays");
+	report_reload_end(s->report, false);
 }
 
 static void
@@ -387,6 +327,33 @@ open_signals(struct supervisor *s)
 	return ERR_IO;
 }
 
+/* One for the life of this process: what its workers said before they were restarted stays. */
+static int
+open_events(struct supervisor *s)
+{
+	int err = events_make(&s->events_fd);
+
+	if (err == 0)
+		err = events_open(&s->events, s->events_fd);
+	if (err == 0)
+		log_keep(s->events, EVENTS_SUPERVISOR);
+	return err;
+}
+
+/* board_attach() has it for a moment, to find out whether anybody has. */
+static bool
+take_lock(int fd)
+{
+	int64_t end_ms = now_monotonic_ms() + LOCK_WAIT_MS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK || now_monotonic_ms() >= end_ms)
+			return false;
+		now_pause_ms(LOCK_POLL_MS);
+	}
+	return true;
+}
+
 /* One tidegated for each journal. The kernel lets go of the lock when we end. */
 static int
 lock_journal(struct supervisor *s)
@@ -404,7 +371,7 @@ lock_journal(struct supervisor *s)
 		    strerror(errno));
 		return ERR_IO;
 	}
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+	if (!take_lock(s->lock_fd)) {
 		n = errno == EWOULDBLOCK ? read(s->lock_fd, holder, sizeof(holder) - 1)
 					 : 0;
 		holder[n > 0 ? n : 0] = '\0';
@@ -426,12 +393,15 @@ run(struct supervisor *s)
 	while (!is_finished(s)) {
 		struct pollfd pollfd = {.fd = s->signal_fd, .events = POLLIN};
 		int64_t now_ms = now_monotonic_ms();
+		int64_t next_ms;
 
 		step(s, now_ms);
 		publish(s);
 		if (is_finished(s))
 			break;
-		(void)poll(&pollfd, 1, wait_ms(s, now_ms));
+		next_ms = report_step(s->report, s->settings, now_ms);
+		kill_silent(s);
+		(void)poll(&pollfd, 1, wait_ms(s, now_ms, next_ms));
 		take_signals(s, now_monotonic_ms());
 	}
 }
@@ -439,13 +409,17 @@ run(struct supervisor *s)
 static void
 close_all(struct supervisor *s)
 {
-	int fds[] = {s->lock_fd, s->config_fd, s->wake_fd, s->board_fd, s->signal_fd};
+	int fds[] = {s->lock_fd, s->config_fd, s->wake_fd, s->board_fd, s->events_fd,
+	    s->signal_fd};
 
 	for (size_t i = 0; i < sizeof(fds) / sizeof(fds[0]); i++) {
 		if (fds[i] >= 0)
 			(void)close(fds[i]);
 	}
+	report_close(s->report);
 	board_close(s->board);
+	log_keep(NULL, EVENTS_SUPERVISOR);
+	events_close(s->events);
 	settings_free(s->settings);
 }
 
@@ -462,17 +436,24 @@ supervisor_run(const struct supervisor_options *o)
 		    {.name = "tidegate-forward",
 			.differs = settings_differ_for_forward,
 			.stop_ms = forward_stop_ms},
+		    {.name = "tidegate-monitor",
+			.differs = settings_differ_for_monitor,
+			.stop_ms = monitor_stop_ms,
+			.is_wanted = monitor_is_wanted},
 		},
 	    .lock_fd = -1,
 	    .config_fd = -1,
 	    .wake_fd = -1,
 	    .board_fd = -1,
+	    .events_fd = -1,
 	    .signal_fd = -1,
 	    .started_at_ms = now_monotonic_ms(),
 	};
 	int err;
 
 	err = open_signals(&s);
+	if (err == 0)
+		err = open_events(&s);
 	if (err == 0)
 		err = supervisor_read(o, &s.settings, &s.config_fd);
 	if (err == 0) {
@@ -483,9 +464,13 @@ supervisor_run(const struct supervisor_options *o)
 		err = board_make(&s.board_fd);
 	if (err == 0)
 		err = board_open(&s.board, s.board_fd);
+	if (err == 0)
+		err = report_open(&s.report, s.board);
 	if (err == 0) {
 		log_info(LOG_LIFECYCLE, "tidegated %s, gateway %s, configuration %s",
 		    PACKAGE_VERSION, s.settings->gateway_id, o->config_path);
+		for (size_t i = 0; i < MEMBER_COUNT; i++)
+			follow(&s.members[i], NULL, s.settings);
 		run(&s);
 		log_info(LOG_LIFECYCLE, "stopped");
 	}

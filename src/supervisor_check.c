@@ -11,6 +11,30 @@
 #include "log.h"
 #include "supervisor_parts.h"
 
+/*
+ * What two on one machine must not have in common, and what the tools have to find with
+ * the file alone. Errors: ERR_INVALID, ERR_NOMEM.
+ */
+static int
+check_instance(const struct settings *s, const char *instance, struct buffer *mistakes)
+{
+	int err = 0;
+
+	if (!s->is_gateway_id_given)
+		err = buffer_printf(mistakes,
+		    "%s:1: gateway_id: is missing: each of several gateways on a "
+		    "machine needs its own\n",
+		    s->name);
+	if (!s->is_directory_given && err == 0)
+		err = buffer_printf(mistakes,
+		    "%s:1: journal.directory: is missing: the journal of this one is "
+		    "in \"" LOCALSTATEDIR "/lib/tidegate/%s\"\n",
+		    s->name, instance);
+	if (err != 0)
+		return err;
+	return s->is_gateway_id_given && s->is_directory_given ? 0 : ERR_INVALID;
+}
+
 int
 supervisor_check(const struct supervisor_options *o, struct settings **out,
     struct buffer *text, struct buffer *mistakes)
@@ -29,6 +53,8 @@ supervisor_check(const struct supervisor_options *o, struct settings **out,
 	if (err == 0)
 		err = settings_parse(
 		    &settings, o->config_path, (const char *)text->data, mistakes);
+	if (err == 0 && o->instance != NULL)
+		err = check_instance(settings, o->instance, mistakes);
 	if (err == 0)
 		err = child_config_open(&child.config_fd, (const char *)text->data);
 	if (err == 0)

@@ -2,7 +2,6 @@
 /* tidegated: the daemon. Reads its command line; the rest is the supervisor's. */
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,11 +16,13 @@
 #include "settings.h"
 #include "supervisor.h"
 #include "worker.h"
+#include "worker_path.h"
 
 enum long_option {
 	LONG_PRINT_CONFIG = 256,
 	LONG_CHECK_CONNECTION,
 	LONG_JSON,
+	LONG_INSTANCE,
 };
 
 static const struct option long_options[] = {
@@ -30,6 +31,7 @@ static const struct option long_options[] = {
     {"print-config", no_argument, NULL, LONG_PRINT_CONFIG},
     {"check-connection", no_argument, NULL, LONG_CHECK_CONNECTION},
     {"json", no_argument, NULL, LONG_JSON},
+    {"instance", required_argument, NULL, LONG_INSTANCE},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {"verbose", no_argument, NULL, 'v'},
@@ -45,6 +47,10 @@ print_help(void)
 	       "disk,\n"
 	       "and delivers them to Apache Kafka. Runs in the foreground.\n\n"
 	       "  -c, --config FILE   configuration (default %s)\n"
+	       "      --instance NAME one of several on this machine, as "
+	       "tidegate@NAME.service:\n"
+	       "                      gateway_id and journal.directory have to be "
+	       "set\n"
 	       "  -t, --test-config   check the configuration and say what is wrong\n"
 	       "      --print-config  print the effective settings\n"
 	       "      --check-connection\n"
@@ -59,21 +65,6 @@ print_help(void)
 	       "SIGTERM and SIGINT stop it in order, SIGHUP reads the configuration "
 	       "again.\n",
 	    SETTINGS_DEFAULT_PATH);
-}
-
-/* Beside this program, as in a build tree, or where they were installed. */
-static const char *
-find_workers(char buffer[PATH_MAX])
-{
-	char probe[PATH_MAX + sizeof("/tidegate-ingest")];
-	ssize_t length = readlink("/proc/self/exe", buffer, PATH_MAX - 1);
-
-	if (length <= 0)
-		return WORKERDIR;
-	buffer[length] = '\0';
-	(void)dirname(buffer);
-	(void)snprintf(probe, sizeof(probe), "%s/tidegate-ingest", buffer);
-	return access(probe, X_OK) == 0 ? buffer : WORKERDIR;
 }
 
 static int
@@ -166,6 +157,9 @@ read_command_line(struct command_line *line, int argc, char *argv[], int *status
 		case LONG_JSON:
 			line->is_json = true;
 			break;
+		case LONG_INSTANCE:
+			line->options.instance = optarg;
+			break;
 		case 'h':
 			print_help();
 			*status = finish_output();
@@ -208,7 +202,7 @@ main(int argc, char *argv[])
 	if (!read_command_line(&line, argc, argv, &status))
 		return status;
 	log_open("tidegated", LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
-	line.options.worker_directory = find_workers(directory);
+	line.options.worker_directory = worker_directory(directory);
 	if (line.is_test)
 		return test_config(&line.options);
 	if (line.is_print)

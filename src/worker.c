@@ -31,6 +31,7 @@ struct command_line {
 	const char *config_path;
 	const char *config_name; /* for messages, in place of the path */
 	int parent;              /* 0: nobody's */
+	int events_fd;           /* -1: none */
 	bool is_verbose;
 };
 
@@ -102,9 +103,15 @@ print_help(const char *name, bool is_forward)
 	if (is_forward)
 		printf("      --once         end when the journal is empty\n"
 		       "      --check        check the settings, open nothing\n");
-	printf("      --check-connection [--json]\n"
-	       "                     look whether it would work, say so, and end\n"
-	       "  -v                 log at level debug\n"
+	if (strcmp(name, "tidegate-ingest") == 0)
+		printf(
+		    "      --leave        take what the broker holds, end the session "
+		    "there, and end\n");
+	if (strcmp(name, "tidegate-monitor") != 0)
+		printf("      --check-connection [--json]\n"
+		       "                     look whether it would work, say so, and "
+		       "end\n");
+	printf("  -v                 log at level debug\n"
 	       "  -h, --help         this help\n"
 	       "  -V, --version      the version\n");
 }
@@ -124,9 +131,11 @@ small_number(const char *text)
 enum long_option {
 	LONG_WAKE_FD = 256,
 	LONG_BOARD_FD,
+	LONG_EVENTS_FD,
 	LONG_PARENT,
 	LONG_CONFIG_NAME,
 	LONG_ONCE,
+	LONG_LEAVE,
 	LONG_CHECK,
 	LONG_CHECK_CONNECTION,
 	LONG_JSON,
@@ -139,9 +148,11 @@ static const struct option long_options[] = {
     {"verbose", no_argument, NULL, 'v'},
     {"wake-fd", required_argument, NULL, LONG_WAKE_FD},
     {"board-fd", required_argument, NULL, LONG_BOARD_FD},
+    {"events-fd", required_argument, NULL, LONG_EVENTS_FD},
     {"parent", required_argument, NULL, LONG_PARENT},
     {"config-name", required_argument, NULL, LONG_CONFIG_NAME},
     {"once", no_argument, NULL, LONG_ONCE},
+    {"leave", no_argument, NULL, LONG_LEAVE},
     {"check", no_argument, NULL, LONG_CHECK},
     {"check-connection", no_argument, NULL, LONG_CHECK_CONNECTION},
     {"json", no_argument, NULL, LONG_JSON},
@@ -179,12 +190,20 @@ take_option(struct worker *w, struct command_line *line, const char *name, int o
 		w->board_fd = small_number(optarg);
 		is_good = w->board_fd >= 0;
 		break;
+	case LONG_EVENTS_FD:
+		line->events_fd = small_number(optarg);
+		is_good = line->events_fd >= 0;
+		break;
 	case LONG_PARENT:
 		line->parent = small_number(optarg);
 		is_good = line->parent > 0;
 		break;
 	case LONG_CONFIG_NAME:
 		line->config_name = optarg;
+		break;
+	case LONG_LEAVE:
+		w->leave = true;
+		is_good = strcmp(name, "tidegate-ingest") == 0;
 		break;
 	case LONG_ONCE:
 		w->once = true;
@@ -196,6 +215,7 @@ take_option(struct worker *w, struct command_line *line, const char *name, int o
 		break;
 	case LONG_CHECK_CONNECTION:
 		w->check_connection = true;
+		is_good = strcmp(name, "tidegate-monitor") != 0;
 		break;
 	case LONG_JSON:
 		w->is_json = true;
@@ -294,17 +314,45 @@ is_inherited(const char *option, int fd)
 	return false;
 }
 
+static enum events_writer
+writer_of(const char *name)
+{
+	if (strcmp(name, "tidegate-ingest") == 0)
+		return EVENTS_INGEST;
+	return strcmp(name, "tidegate-forward") == 0 ? EVENTS_FORWARD : EVENTS_MONITOR;
+}
+
+/* From now on each line of the log is kept for tidegate-monitor, too. */
+static int
+keep_events(struct worker *w, const char *name, int fd)
+{
+	int err;
+
+	if (fd < 0)
+		return 0;
+	if (!is_inherited("--events-fd", fd))
+		return ERR_IO;
+	err = events_open(&w->events, fd);
+	(void)close(fd); /* the map stays */
+	if (err == 0)
+		log_keep(w->events, writer_of(name));
+	return err;
+}
+
 int
 worker_begin(struct worker *w, const char *name, int argc, char *argv[], int *status)
 {
-	struct command_line line = {.config_path = SETTINGS_DEFAULT_PATH};
+	struct command_line line = {
+	    .config_path = SETTINGS_DEFAULT_PATH, .events_fd = -1};
 	int err;
 
 	*w = (struct worker){.stop_fd = -1, .wake_fd = -1, .board_fd = -1};
 	log_open(name, LOG_LEVEL_INFO, LOG_FORMAT_TEXT);
 	if (!read_command_line(w, &line, name, argc, argv, status))
 		return ERR_INVALID;
-	err = read_settings(w, &line);
+	err = keep_events(w, name, line.events_fd);
+	if (err == 0)
+		err = read_settings(w, &line);
 	if (err != 0)
 		goto fail;
 	log_open(name, choose_level(w, &line), w->settings->log.format);
@@ -388,6 +436,8 @@ worker_end(struct worker *w)
 		(void)close(w->wake_fd);
 	if (w->board_fd >= 0)
 		(void)close(w->board_fd);
+	log_keep(NULL, EVENTS_MONITOR);
+	events_close(w->events);
 	settings_free(w->settings);
 	*w = (struct worker){.stop_fd = -1, .wake_fd = -1, .board_fd = -1};
 }

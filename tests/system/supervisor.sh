@@ -122,11 +122,11 @@ check "each gets the text that was checked" gets_the_text
 
 gets_the_arguments() {
 	cat "$WORK/ingest.arguments"
-	grep -qxE -- "-c /proc/self/fd/[0-9]+ --config-name $CONF --parent $DAEMON --wake-fd [0-9]+ --board-fd [0-9]+" \
+	grep -qxE -- "-c /proc/self/fd/[0-9]+ --config-name $CONF --parent $DAEMON --wake-fd [0-9]+ --board-fd [0-9]+ --events-fd [0-9]+" \
 		"$WORK/ingest.arguments" &&
 		cmp "$WORK/ingest.arguments" "$WORK/forward.arguments"
 }
-check "and its name, its parent, and the descriptors for waking and figures" gets_the_arguments
+check "and its name, its parent, and the descriptors for waking, figures and events" gets_the_arguments
 
 # Beside whatever the test was started with.
 inherits_no_more() {
@@ -236,7 +236,7 @@ reload() { # MESSAGE: the log has it one time more afterwards
 
 write_conf 'log = { level = "loud"; };'
 check "SIGHUP with a mistake in the file is refused" reload "was not taken over"
-check "the mistake is in the log, with its line" logged "$CONF:6: log.level: \"loud\" is not one of"
+check "the mistake is in the log, with its line" logged "$CONF:7: log.level: \"loud\" is not one of"
 write_conf
 sed -i 's/9092";/9092"; properties = "debug=refuse";/' "$CONF"
 check "so is one that tidegate-forward refuses" reload "was not taken over"
@@ -299,7 +299,7 @@ check "a journal's directory that is missing may come later: 1" \
 check "and is not made" [ ! -e "$JOURNAL_DIR" ]
 mkdir "$JOURNAL_DIR"
 echo 'mqtt = { port = 0; };' >>"$CONF"
-check "a mistake in the file: 78" refused 78 "$CONF:6: "
+check "a mistake in the file: 78" refused 78 "$CONF:7: "
 rm "$CONF"
 check "a file that is missing: 1" refused 1 "$CONF: cannot be read: No such file or directory"
 check "no worker was started for those" [ ! -s "$EVENTS" ]
