@@ -21,17 +21,26 @@
 #define WAIT_S     10
 #define WAIT_S_MAX 86400
 
-enum long_option { LONG_ALL = 256, LONG_WAIT };
+enum long_option { LONG_ALL = 256, LONG_WAIT, LONG_SHORT, LONG_JSON };
 
 static void
 print_usage(FILE *to)
 {
 	(void)fputs(
 	    "usage: tidegate-admin [-c FILE | -d DIR] COMMAND\n"
+	    "  status [--short | --json]    how the gateway is; exit status 0 only "
+	    "when "
+	    "it is well\n"
 	    "  requeue-dead SEQ... | --all  send dead letters again, each to its "
 	    "route\n"
 	    "  discard-dead SEQ... | --all  delete dead letters; a gap marker is left\n"
 	    "  skip SEQ       put a record that waits into the dead letters\n"
+	    "  orders         list what was asked of tidegate-forward\n"
+	    "  withdraw NUMBER...  take back orders that wait\n"
+	    "  leave          end the session at the broker, for a gateway that is "
+	    "retired: what\n"
+	    "                 the broker holds comes into the journal first; daemon "
+	    "stopped\n"
 	    "  backup FILE    copy the journal, also beside the daemon\n"
 	    "  compact        give back what is free in the file; daemon stopped\n"
 	    "  salvage DIR    what can be read of a damaged journal, into a new one in "
@@ -138,29 +147,36 @@ enum arguments {
 	ARGUMENTS_PATH,
 	ARGUMENTS_SEQ,
 	ARGUMENTS_LETTERS, /* at least one sequence, or --all */
+	ARGUMENTS_ORDERS,  /* at least one number */
 };
 
 static const struct command {
 	const char *name;
 	enum arguments arguments;
 	int (*run)(const struct admin *a);
+	bool has_forms; /* --short and --json */
 } commands[] = {
-    {"requeue-dead", ARGUMENTS_LETTERS, requeue_dead},
-    {"discard-dead", ARGUMENTS_LETTERS, discard_dead},
-    {"skip", ARGUMENTS_SEQ, admin_skip},
-    {"backup", ARGUMENTS_PATH, admin_backup},
-    {"compact", ARGUMENTS_NONE, admin_compact},
-    {"salvage", ARGUMENTS_PATH, admin_salvage},
-    {"adopt", ARGUMENTS_NONE, adopt},
-    {"new-identity", ARGUMENTS_NONE, new_identity},
+    {"status", ARGUMENTS_NONE, admin_status, true},
+    {"requeue-dead", ARGUMENTS_LETTERS, requeue_dead, false},
+    {"discard-dead", ARGUMENTS_LETTERS, discard_dead, false},
+    {"skip", ARGUMENTS_SEQ, admin_skip, false},
+    {"orders", ARGUMENTS_NONE, admin_orders, false},
+    {"withdraw", ARGUMENTS_ORDERS, admin_withdraw, false},
+    {"leave", ARGUMENTS_NONE, admin_leave, false},
+    {"backup", ARGUMENTS_PATH, admin_backup, false},
+    {"compact", ARGUMENTS_NONE, admin_compact, false},
+    {"salvage", ARGUMENTS_PATH, admin_salvage, false},
+    {"adopt", ARGUMENTS_NONE, adopt, false},
+    {"new-identity", ARGUMENTS_NONE, new_identity, false},
 };
 
 static bool
-are_sequences(const struct admin *a)
+are_numbers(const struct admin *a)
 {
 	for (size_t i = 0; i < a->argument_count; i++) {
 		if (admin_seq(a->arguments[i]) == 0) {
-			admin_complain("\"%s\" is no sequence number", a->arguments[i]);
+			admin_complain(
+			    "\"%s\" is no number, from 1 on", a->arguments[i]);
 			return false;
 		}
 	}
@@ -185,15 +201,22 @@ has_its_arguments(const struct command *c, const struct admin *a)
 	case ARGUMENTS_LETTERS:
 		is_right = (a->argument_count > 0) != a->is_all;
 		break;
+	case ARGUMENTS_ORDERS:
+		is_right = a->argument_count > 0 && !a->is_all;
+		break;
 	}
 	if (!is_right)
 		admin_complain("%s: %s", c->name,
 		    c->arguments == ARGUMENTS_LETTERS
 			? "say which, by their sequence numbers or with --all"
 			: "wrong number of arguments");
-	if (is_right &&
-	    (c->arguments == ARGUMENTS_SEQ || c->arguments == ARGUMENTS_LETTERS))
-		is_right = are_sequences(a);
+	if (is_right && c->arguments != ARGUMENTS_NONE &&
+	    c->arguments != ARGUMENTS_PATH)
+		is_right = are_numbers(a);
+	if ((a->is_short || a->is_json) && !c->has_forms) {
+		admin_complain("%s: --short and --json go with \"status\"", c->name);
+		is_right = false;
+	}
 	return is_right;
 }
 
@@ -233,6 +256,8 @@ parse(struct admin *a, int argc, char *argv[], int *status)
 	    {"directory", required_argument, NULL, 'd'},
 	    {"all", no_argument, NULL, LONG_ALL},
 	    {"wait", required_argument, NULL, LONG_WAIT},
+	    {"short", no_argument, NULL, LONG_SHORT},
+	    {"json", no_argument, NULL, LONG_JSON},
 	    {"help", no_argument, NULL, 'h'},
 	    {"version", no_argument, NULL, 'V'},
 	    {NULL, 0, NULL, 0},
@@ -256,6 +281,12 @@ parse(struct admin *a, int argc, char *argv[], int *status)
 		case LONG_ALL:
 			a->is_all = true;
 			break;
+		case LONG_SHORT:
+			a->is_short = true;
+			break;
+		case LONG_JSON:
+			a->is_json = true;
+			break;
 		case LONG_WAIT:
 			is_good = take_wait(a, optarg);
 			break;
@@ -271,7 +302,7 @@ parse(struct admin *a, int argc, char *argv[], int *status)
 			is_good = false;
 		}
 	}
-	if (!is_good || optind >= argc) {
+	if (!is_good || optind >= argc || (a->is_short && a->is_json)) {
 		print_usage(stderr);
 		return false;
 	}
@@ -296,6 +327,8 @@ run_configured(struct admin *a, const struct command *command)
 			a->directory = settings->journal.directory;
 		a->gateway_id = settings->gateway_id;
 		a->codec = settings->journal.compression;
+		a->settings = settings;
+		a->config_path = path;
 		status = command->run(a);
 	} else {
 		(void)fprintf(

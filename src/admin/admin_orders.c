@@ -73,7 +73,9 @@ tell_failed(const struct request *q, const struct journal_order *o)
 {
 	bool is_skip = o->kind == JOURNAL_ORDER_SKIP;
 
-	if (o->err == ERR_NOTFOUND)
+	if (o->err == ERR_NOTFOUND && o->kind == JOURNAL_ORDER_WITHDRAW)
+		admin_complain("%" PRIu64 ": no such order waits", o->seq);
+	else if (o->err == ERR_NOTFOUND)
 		admin_complain(is_skip ? "%" PRIu64 ": there is no such record yet"
 				       : "%" PRIu64 ": there is no such dead letter",
 		    o->seq);
@@ -90,9 +92,21 @@ tell_failed(const struct request *q, const struct journal_order *o)
 }
 
 static void
+print_withdrawn(const struct journal_order *o)
+{
+	(void)printf("order %" PRIu64 " withdrawn", o->seq);
+	if (o->count > 0)
+		(void)printf("; %" PRIu64 " were done before, and stay so", o->count);
+	(void)printf("\n");
+}
+
+static void
 take_outcome(struct request *q, const struct journal_order *o)
 {
-	q->done += o->count;
+	if (o->err == 0 && o->kind == JOURNAL_ORDER_WITHDRAW)
+		print_withdrawn(o);
+	else
+		q->done += o->count;
 	if (o->err == 0)
 		return;
 	tell_failed(q, o);
@@ -125,6 +139,7 @@ print_done(const struct request *q)
 			    q->orders[0].seq);
 		break;
 	case JOURNAL_ORDER_DROP_OLDEST:
+	case JOURNAL_ORDER_WITHDRAW: /* print_withdrawn() has told */
 		break;
 	}
 }
@@ -161,7 +176,7 @@ next_seq(struct journal *j, uint64_t *seq)
 
 /* What its route may come by again is left to tidegate-forward. */
 static void
-do_here(struct request *q, struct journal_order *o)
+letters_here(struct request *q, struct journal_order *o)
 {
 	struct journal_dead at = {0};
 	struct journal_order rest = {.kind = o->kind, .seq = o->seq};
@@ -180,6 +195,25 @@ do_here(struct request *q, struct journal_order *o)
 	}
 	if (rc != 0)
 		o->err = rc;
+	take_outcome(q, o);
+}
+
+static void
+withdraw_here(struct request *q, struct journal_order *o)
+{
+	struct journal_order target = {0};
+	int rc = journal_order_next(q->journal, o->seq - 1, &target);
+
+	if (rc == 0 && (target.number != o->seq || target.state != JOURNAL_ORDER_WAITS))
+		rc = ERR_NOTFOUND;
+	if (rc == 0) {
+		target.state = JOURNAL_ORDER_FAILED;
+		target.err = ERR_REFUSED;
+		target.at_ms = (uint64_t)now_real_ms();
+		rc = journal_order_end(q->journal, &target);
+		o->count = target.count;
+	}
+	o->err = rc;
 	take_outcome(q, o);
 }
 
@@ -263,8 +297,9 @@ open_here(struct request *q)
 	return journal_open(&q->journal, JOURNAL_FORWARD, &options);
 }
 
-int
-admin_letters(const struct admin *a, enum journal_order_kind kind)
+static int
+do_or_order(const struct admin *a, enum journal_order_kind kind,
+    void (*do_one)(struct request *q, struct journal_order *o))
 {
 	struct request q;
 	int status = EXIT_FAILED;
@@ -276,11 +311,23 @@ admin_letters(const struct admin *a, enum journal_order_kind kind)
 		status = by_order(&q);
 	} else if (rc == 0) {
 		for (size_t i = 0; i < q.count; i++)
-			do_here(&q, &q.orders[i]);
+			do_one(&q, &q.orders[i]);
 		status = report(&q, false);
 	}
 	finish(&q);
 	return status;
+}
+
+int
+admin_letters(const struct admin *a, enum journal_order_kind kind)
+{
+	return do_or_order(a, kind, letters_here);
+}
+
+int
+admin_withdraw(const struct admin *a)
+{
+	return do_or_order(a, JOURNAL_ORDER_WITHDRAW, withdraw_here);
 }
 
 int
