@@ -19,6 +19,7 @@
 struct check {
 	struct journal *journal;
 	struct record_decoder *decoder;
+	struct dump_progress *progress;
 	struct journal_gap gap; /* the first that ends behind all that was looked at */
 	bool has_gap;
 	uint64_t records;
@@ -32,6 +33,7 @@ tell(struct check *c, const char *format, ...)
 {
 	va_list args;
 
+	dump_progress_clear(c->progress);
 	va_start(args, format);
 	(void)vprintf(format, args); /* judged at the end, by the stream's state */
 	va_end(args);
@@ -155,9 +157,11 @@ check_batches(struct check *c, uint64_t first_seq, uint64_t next_seq)
 	uint64_t seq = first_seq;
 	int err = 0;
 
+	dump_progress_begin(c->progress, first_seq, next_seq);
 	while (err == 0 && seq < next_seq) {
 		int read_err = journal_read(c->journal, seq, &b);
 
+		dump_progress_step(c->progress, seq);
 		if (read_err == ERR_NOTFOUND)
 			break;
 		if (read_err == 0 || (is_damage(read_err) && b.end_seq > seq))
@@ -258,9 +262,9 @@ check_routes(struct check *c, const struct journal_stat *stat)
 }
 
 int
-dump_check(struct journal *j, uint64_t *problems)
+dump_check(struct journal *j, struct dump_progress *progress, uint64_t *problems)
 {
-	struct check c = {.journal = j};
+	struct check c = {.journal = j, .progress = progress};
 	struct journal_stat stat = {0};
 	uint64_t first_seq;
 	int err;
@@ -278,6 +282,7 @@ dump_check(struct journal *j, uint64_t *problems)
 		err = check_batches(&c, first_seq, stat.next_seq);
 	if (err == 0)
 		err = check_dead(&c);
+	dump_progress_clear(progress);
 	if (err != 0)
 		goto done;
 	printf("read %" PRIu64 " records, %" PRIu64 " dead letters, %" PRIu64 " gaps",

@@ -34,6 +34,7 @@ static const char usage[] =
     "                        RFC 3339 (2026-11-24T10:00:00Z), or -30m, -2h, -1d\n"
     "      --topic FILTER    an MQTT topic filter\n"
     "      --count N         at most so many\n"
+    "      --follow          go on with what arrives\n"
     "\n"
     "how (default: one line each)\n"
     "      --json            JSON lines with every field\n"
@@ -185,7 +186,8 @@ take_option(struct dump_options *o, int option, const char *value, int64_t now_m
 	case OPTION_PAYLOAD:
 		return take_form(o, DUMP_PAYLOAD);
 	case OPTION_FOLLOW:
-		return complain("--follow is not available in this version");
+		o->follow = true;
+		return 0;
 	default:
 		(void)fputs("Try tidegate-dump --help.\n", stderr);
 		return ERR_INVALID;
@@ -206,6 +208,12 @@ check_together(const struct dump_options *o, bool is_config_given)
 		return complain(
 		    "--stat and --check look at all of the journal: no --from, "
 		    "--to, --since, --until, --topic or --count");
+	if (o->follow && (o->what == DUMP_STAT || o->what == DUMP_CHECK))
+		return complain("--stat and --check look once: no --follow");
+	if (o->follow && o->what != DUMP_RECORDS)
+		return complain(
+		    "--follow is for records: dead letters and gaps do not come "
+		    "in the order of their numbers");
 	if (o->what == DUMP_CHECK && o->form != DUMP_TEXT)
 		return complain("--check has no other form");
 	if (o->what == DUMP_STAT && o->form == DUMP_PAYLOAD)

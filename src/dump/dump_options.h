@@ -24,6 +24,7 @@ struct dump_options {
 	const char *config_path;
 	const char *directory; /* NULL: as the configuration says */
 	bool verbose;
+	bool follow; /* go on with what arrives; with DUMP_RECORDS alone */
 	enum dump_what what;
 	enum dump_form form;
 	uint64_t from_seq; /* 0: from the first that is not yet acknowledged */

@@ -25,12 +25,14 @@
 struct dump_printer {
 	enum dump_form form;
 	bool is_terminal;
+	bool is_prompt; /* somebody is looking: each batch at once */
+	bool is_told;   /* that standard output has failed */
 	struct buffer line;
 	int write_errno; /* why standard output could not be written; 0: not known */
 };
 
 int
-dump_printer_open(struct dump_printer **out, enum dump_form form)
+dump_printer_open(struct dump_printer **out, enum dump_form form, bool is_prompt)
 {
 	static char room[STDOUT_BYTES];
 	struct dump_printer *p = calloc(1, sizeof(*p));
@@ -40,9 +42,9 @@ dump_printer_open(struct dump_printer **out, enum dump_form form)
 		return ERR_NOMEM;
 	p->form = form;
 	p->is_terminal = isatty(STDOUT_FILENO) != 0;
+	p->is_prompt = is_prompt || p->is_terminal;
 	/* Refused, it is merely slower. */
-	if (!p->is_terminal)
-		(void)setvbuf(stdout, room, _IOFBF, sizeof(room));
+	(void)setvbuf(stdout, room, _IOFBF, sizeof(room));
 	return 0;
 }
 
@@ -69,11 +71,18 @@ dump_print_flush(struct dump_printer *p)
 		p->write_errno = errno;
 	if (!ferror(stdout))
 		return 0;
-	/* A reader that has seen enough is no news. */
-	if (p->write_errno != EPIPE)
+	/* A reader that has seen enough is no news, nor is who ends it by a signal. */
+	if (p->write_errno != EPIPE && p->write_errno != EINTR && !p->is_told)
 		(void)fprintf(stderr, "tidegate-dump: standard output: %s\n",
 		    p->write_errno != 0 ? strerror(p->write_errno) : "not written");
+	p->is_told = true;
 	return ERR_IO;
+}
+
+int
+dump_print_batch_end(struct dump_printer *p)
+{
+	return p->is_prompt ? dump_print_flush(p) : 0;
 }
 
 static int

@@ -12,8 +12,11 @@
 
 struct dump_printer;
 
-/* Errors: ERR_NOMEM. */
-int dump_printer_open(struct dump_printer **out, enum dump_form form);
+/*
+ * is_prompt: each batch is written at once, as it is on a terminal.
+ * Errors:    ERR_NOMEM.
+ */
+int dump_printer_open(struct dump_printer **out, enum dump_form form, bool is_prompt);
 void dump_printer_close(struct dump_printer *p);
 
 /*
@@ -35,6 +38,9 @@ uint64_t dump_oldest_age_ms(const struct journal_stat *stat, int64_t now_ms);
 
 /* Has standard output refused anything so far? */
 bool dump_print_failed(const struct dump_printer *p);
+
+/* The things of one batch are printed: time to write, if somebody is looking. */
+int dump_print_batch_end(struct dump_printer *p);
 
 /*
  * Write what is still in memory. A failure now or before is told on standard error,

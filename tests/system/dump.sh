@@ -155,6 +155,37 @@ on_terminal() {
 }
 check "payloads on a terminal too" on_terminal
 
+# A long read, whose reader comes late: how far it is goes to the terminal on standard
+# error alone, and is cleared at the end.
+shows_progress() {
+	python3 - "$TOP_BUILDDIR/tidegate-dump" -d "$JOURNAL_DIR" --json <<-'END'
+		import os, pty, subprocess, sys, time
+		terminal, stderr = pty.openpty()
+		run = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=stderr)
+		os.close(stderr)
+		time.sleep(1.2)
+		lines = run.stdout.read().splitlines()
+		shown = b""
+		while True:
+		    try:
+		        data = os.read(terminal, 65536)
+		    except OSError:
+		        break
+		    if not data:
+		        break
+		    shown += data
+		assert run.wait() == 0
+		assert len(lines) == 20000, len(lines)
+		assert b" of 20000, " in shown and shown.endswith(b"\r\x1b[K"), shown
+	END
+}
+journal progress -n 20000 -k 1000
+check "a long read shows how far it is" shows_progress
+is_silent() {
+	dump --json >"$WORK/listed" 2>"$WORK/complaint" && [ ! -s "$WORK/complaint" ]
+}
+check "not where standard error is no terminal" is_silent
+
 # ---- gaps ----
 
 journal gap -n 10 -l 2>"$WORK/make.log"
@@ -235,7 +266,10 @@ check "no journal in it" fails 1 -d "$WORK/empty"
 check "and none is made" test -z "$(ls -A "$WORK/empty")"
 for wrong in "--no-such-option" "--from 0" "--from x" "--count -1" "--since yesterday" \
 	"--since 2026-02-31T00:00:00Z" "--until 2026-11-24" "--topic a/#/b" "--json --payload" \
-	"--stat --check" "--stat --from 1" "--check --json" "--gaps --payload" "--follow" "argument" \
+	"--stat --check" "--stat --from 1" "--check --json" "--gaps --payload" "argument" \
+	"--follow --stat" "--follow --check" "--follow --dead" "--follow --gaps" "--stat --payload" \
+	"--gaps --topic t" "--dead --gaps" "--count 0" "--from 1x" "--to -1" "--since -2w" \
+	"--from 18446744073709551616" "--topic" \
 	"-c x"; do
 	# shellcheck disable=SC2086
 	check "refused: $wrong" fails 2 -d "$JOURNAL_DIR" $wrong
