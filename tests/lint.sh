@@ -69,7 +69,7 @@ is_good_shell() {
 is_good_man() {
 	local out
 	# A page that is not installed here is not an error of the page that names it.
-	out=$(mandoc -T lint -W style packaging/man/*.[158] 2>&1 |
+	out=$(mandoc -T lint -W style packaging/man/*.[1578] 2>&1 |
 		grep -vE 'referenced manual not found|mandoc.db lacks')
 	printf '%s\n' "$out"
 	[ -z "$out" ]
@@ -124,14 +124,16 @@ while read -r header file; do
 	check "<$header> only in $file" one_file "$header" "$file"
 done <<'EOT'
 mosquitto\.h src/ingest/mqtt_(client|client_loss|message)\.c
-openssl/.*\.h src/ingest/mqtt_tls\.c
+openssl/.*\.h src/(certificate|ingest/mqtt_tls)\.c
+microhttpd\.h src/monitor/http\.c
 lmdb\.h src/journal/store(_[a-z]+)?\.[ch]
 msgpack(/.*)?\.h src/record\.c
-librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|position|position_parts|producer|report|resolver|result|sink|topics|transaction|transaction_parts)\.[ch]
+librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|position|position_parts|producer|report|resolver|result|sent|sink|topics|transaction|transaction_parts)\.[ch]
 libconfig\.h src/settings/settings\.c
+systemd/.*\.h src/notify\.c
 zlib\.h src/batch\.c
 zstd\.h src/batch\.c
-jansson\.h src/(check|log|payload_json|status|dump/dump_json|forward/position)\.c
+jansson\.h src/(check|log|payload_json|status|forward/position|monitor/page_events)\.c
 EOT
 check "the version is the same everywhere" is_one_version
 
