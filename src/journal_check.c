@@ -123,13 +123,14 @@ check_room(struct check *c, const struct settings *s, const struct journal_files
 		    "%s are free: too little to make a journal", free_text.text);
 	else if (free_bytes < wanted)
 		check_say(c, CHECK_WARN, ROOM, NULL,
-		    "%s are free, and the journal may still take %s: the disk would be "
-		    "full before the journal is",
+		    "%s are free, and the journal may still take %s, dead letters "
+		    "included: the disk would be full before the journal is",
 		    free_text.text, wanted_text.text);
 	else
 		check_say(c, CHECK_OK, ROOM, NULL,
-		    "%s are free, and the journal may still take %s", free_text.text,
-		    wanted_text.text);
+		    "%s are free, and the journal may still take %s, dead letters "
+		    "included",
+		    free_text.text, wanted_text.text);
 }
 
 /* ---- what is in it ---- */

@@ -174,7 +174,7 @@ cleanup() {
 	local status=$? pid i
 	trap - EXIT INT TERM HUP
 	if [ -n "${GATEWAY_PID:-}" ]; then
-		for pid in $(worker_pid ingest) $(worker_pid forward); do
+		for pid in $(worker_pid ingest) $(worker_pid forward) $(worker_pid monitor); do
 			track "$pid"
 		done
 	fi
@@ -373,6 +373,7 @@ MQTT_PROTOCOL=${MQTT_PROTOCOL:-5}
 MQTT_SETTINGS=
 JOURNAL_SETTINGS='max_bytes = "256 MiB";'
 KAFKA_SETTINGS=
+MONITOR_SETTINGS='listen = "";'
 ROUTES='{ name = "default"; topic_filters = [ "t/#" ]; topic = "records"; envelope = "none"; }'
 
 # write_conf [LINE...]: the lines are further settings at the top level
@@ -383,12 +384,13 @@ write_conf() {
 		mqtt = { host = "127.0.0.1"; port = $BROKER_PORT; protocol = $MQTT_PROTOCOL; $MQTT_SETTINGS };
 		journal = { directory = "$JOURNAL_DIR"; $JOURNAL_SETTINGS };
 		kafka = { bootstrap_servers = "$KAFKA_BOOTSTRAP"; $KAFKA_SETTINGS };
+		monitor = { $MONITOR_SETTINGS };
 		routes = ( $ROUTES );
 	EOT
 	[ $# -eq 0 ] || printf '%s\n' "$@" >>"$CONF"
 }
 
-# worker_pid ingest|forward: of the gateway that was started last; nothing when it is not there
+# worker_pid ingest|forward|monitor: of the gateway that was started last; nothing when it is not there
 worker_pid() {
 	local pid exe
 	# The kernel may be built without the list of children; then look at all.

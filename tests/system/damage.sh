@@ -185,6 +185,8 @@ mock_down
 ROUTES='{ name = "default"; topic_filters = [ "t/#" ]; topic = "flipped"; envelope = "none"; }'
 write_conf
 : >"$WORK/gateway.log"
+# The bus error that may end tidegate-forward, see below, is no finding of a sanitizer's.
+export ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}handle_sigbus=0"
 check "a gateway starts" start_gateway
 check "with the backlog" wait_for 20 grep -q "started; $COUNT records wait" "$WORK/gateway.log"
 cut_half

@@ -13,7 +13,8 @@ LOG=$WORK/gateway.log
 BURIED=20
 KAFKA_SETTINGS='properties = [ "message.max.bytes=5000" ];'
 JOURNAL_SETTINGS='max_bytes = "4 MiB"; compression = "none";'
-JSON='log = { format = "json"; }; monitor = { statistics_s = 1; };'
+MONITOR_SETTINGS='listen = ""; statistics_s = 1;'
+JSON='log = { format = "json"; };'
 
 publish() { # TOPIC COUNT SIZE
 	yes "$(head -c "$3" /dev/zero | tr '\0' x)" | head -n "$2" |
@@ -118,7 +119,7 @@ check "every line is JSON with time, level, kind, worker and text" jq -es \
 		(.worker | startswith("tidegate")) and (.text | length > 0))' "$LOG"
 
 mv "$LOG" "$WORK/json"
-write_conf 'log = { format = "text"; }; monitor = { statistics_s = 1; };'
+write_conf 'log = { format = "text"; };'
 start_gateway || bail "no gateway again"
 publish t/x 7 10
 check "text: the same in words" wait_for 10 grep -qE \
