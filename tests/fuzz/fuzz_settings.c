@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sources: settings/settings.c settings/settings_check.c settings/settings_file.c settings/settings_names.c settings/settings_options.c settings/settings_print.c settings/settings_scan.c settings/settings_take.c settings/settings_together.c buffer.c err.c log.c now.c payload_json.c template.c text.c topic_filter.c */
+/* sources: settings/settings.c settings/settings_check.c settings/settings_file.c settings/settings_names.c settings/settings_options.c settings/settings_print.c settings/settings_scan.c settings/settings_take.c settings/settings_together.c buffer.c err.c events.c log.c now.c payload_json.c template.c text.c topic_filter.c */
 /*
  * Any text as a configuration. What passes prints as a configuration that passes and
  * prints the same; what does not has a mistake with a line.
