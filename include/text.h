@@ -39,4 +39,9 @@ int text_append_safe(struct buffer *out, const void *data, size_t size);
 /* Append data in base64 (RFC 4648, section 4). Errors: ERR_NOMEM, out is as before. */
 int text_append_base64(struct buffer *out, const void *data, size_t size);
 
+#define TEXT_COUNT_BYTES 32
+
+/* Write a number for people: 1,234,567, and an end mark. */
+void text_count(char text[TEXT_COUNT_BYTES], uint64_t count);
+
 #endif

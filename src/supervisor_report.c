@@ -10,7 +10,6 @@
  * Failure modes: no memory: the service manager keeps the last status, and no worker is
  * found to be silent.
  */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,22 +86,6 @@ tell(struct report *r, const char *status)
 		(void)snprintf(r->status, sizeof(r->status), "%s", status);
 }
 
-/* 1,234,567 */
-static void
-write_count(char text[32], uint64_t count)
-{
-	char digits[24];
-	int length = snprintf(digits, sizeof(digits), "%" PRIu64, count);
-	char *to = text;
-
-	for (int i = 0; i < length; i++) {
-		if (i > 0 && (length - i) % 3 == 0)
-			*to++ = ',';
-		*to++ = digits[i];
-	}
-	*to = '\0';
-}
-
 /*
  * How many records wait for the slowest route; false: it is not known. tidegate-forward
  * writes each second what the count is made of: without its word there is none.
@@ -131,13 +114,13 @@ append_waiting(
     const struct board_view *view, int64_t now_ms, const char *mark, struct buffer *out)
 {
 	uint64_t waiting;
-	char count[32];
+	char count[TEXT_COUNT_BYTES];
 
 	if (!count_waiting(view, now_ms, &waiting))
 		return 0;
 	if (waiting == 0)
 		return buffer_printf(out, "%s nothing waits", mark);
-	write_count(count, waiting);
+	text_count(count, waiting);
 	return buffer_printf(out, "%s %s %s", mark, count,
 	    waiting == 1 ? "record waits" : "records wait");
 }

@@ -5,6 +5,8 @@
  */
 #include "text.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "err.h"
@@ -208,4 +210,18 @@ text_append_base64(struct buffer *out, const void *data, size_t size)
 	}
 	out->size += (size + 2) / 3 * 4;
 	return 0;
+}
+
+void
+text_count(char text[TEXT_COUNT_BYTES], uint64_t count)
+{
+	char digits[TEXT_COUNT_BYTES];
+	int length = snprintf(digits, sizeof(digits), "%" PRIu64, count);
+
+	for (int i = 0; i < length; i++) {
+		if (i > 0 && (length - i) % 3 == 0)
+			*text++ = ',';
+		*text++ = digits[i];
+	}
+	*text = '\0';
 }

@@ -17,6 +17,7 @@
 
 #include "err.h"
 #include "now.h"
+#include "text.h"
 #include "worker.h"
 
 /* ---- gathering ---- */
@@ -129,13 +130,13 @@ static void
 write_tail(char text[80], const struct status_facts *f)
 {
 	const struct board_ingest *in = &f->board->ingest;
-	char count[32], span[24];
+	char count[TEXT_COUNT_BYTES], span[24];
 	int n;
 
 	text[0] = '\0';
 	if (f->stat == NULL)
 		return;
-	admin_count_text(count, f->stat->records);
+	text_count(count, f->stat->records);
 	n = snprintf(text, 80, "; %s wait", count);
 	if (f->stat->records > 0 && f->stat->oldest_ms != 0) {
 		write_short_span(span, f->real_ms - (int64_t)f->stat->oldest_ms);

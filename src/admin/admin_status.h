@@ -29,9 +29,6 @@ struct admin_status {
 	uint64_t order_count;   /* that wait */
 };
 
-/* "12,345" */
-void admin_count_text(char text[32], uint64_t n);
-
 /* Everything, in lines. */
 void admin_status_print(const struct admin_status *s);
 

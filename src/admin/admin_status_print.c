@@ -15,29 +15,14 @@
 
 /* ---- words ---- */
 
-void
-admin_count_text(char text[32], uint64_t n)
-{
-	char digits[24];
-	int length = snprintf(digits, sizeof(digits), "%" PRIu64, n);
-	char *to = text;
-
-	for (int i = 0; i < length; i++) {
-		if (i > 0 && (length - i) % 3 == 0)
-			*to++ = ',';
-		*to++ = digits[i];
-	}
-	*to = '\0';
-}
-
 static const char *
 count_text(uint64_t n)
 {
-	static char texts[4][32];
+	static char texts[4][TEXT_COUNT_BYTES];
 	static unsigned at;
 	char *text = texts[at++ % 4];
 
-	admin_count_text(text, n);
+	text_count(text, n);
 	return text;
 }
 

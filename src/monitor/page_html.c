@@ -119,17 +119,9 @@ html_text(struct html *h, const char *text)
 void
 html_count(struct html *h, uint64_t count)
 {
-	char digits[24];
-	char text[32];
-	size_t to = 0;
-	int length = snprintf(digits, sizeof(digits), "%" PRIu64, count);
+	char text[TEXT_COUNT_BYTES];
 
-	for (int i = 0; i < length; i++) {
-		if (i > 0 && (length - i) % 3 == 0)
-			text[to++] = ',';
-		text[to++] = digits[i];
-	}
-	text[to] = '\0';
+	text_count(text, count);
 	html_add(h, text);
 }
 

@@ -137,6 +137,23 @@ base64_is_as_in_its_rfc(void **state)
 	buffer_fini(&b);
 }
 
+static void
+counts_have_groups_of_three(void **state)
+{
+	static const struct {
+		uint64_t count;
+		const char *text;
+	} cases[] = {{0, "0"}, {999, "999"}, {1000, "1,000"}, {123456, "123,456"},
+	    {1234567, "1,234,567"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+	char text[TEXT_COUNT_BYTES];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		text_count(text, cases[i].count);
+		assert_string_equal(text, cases[i].text);
+	}
+}
+
 int
 main(void)
 {
@@ -149,6 +166,7 @@ main(void)
 	    cmocka_unit_test(utf8_is_told_from_the_rest),
 	    cmocka_unit_test(every_character_is_decoded),
 	    cmocka_unit_test(base64_is_as_in_its_rfc),
+	    cmocka_unit_test(counts_have_groups_of_three),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
