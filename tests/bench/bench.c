@@ -20,14 +20,13 @@ bench_must(int err, const char *what)
 }
 
 bool
-bench_is_short(int argc, char *argv[], const char *name, bool has_directory)
+bench_is_short(int argc, char *argv[], const char *name)
 {
-	int count = has_directory ? 2 : 1;
-	bool is_short = argc == count + 1 && strcmp(argv[1], "-s") == 0;
+	bool is_short = argc == 3 && strcmp(argv[1], "-s") == 0;
 
-	if (argc == count || is_short)
+	if (argc == 2 || is_short)
 		return is_short;
-	fprintf(stderr, "usage: %s [-s]%s\n", name, has_directory ? " DIR" : "");
+	fprintf(stderr, "usage: %s [-s] DIR\n", name);
 	exit(2);
 }
 
@@ -88,4 +87,28 @@ bench_median(double v[], size_t count)
 {
 	qsort(v, count, sizeof(v[0]), compare);
 	return v[count / 2];
+}
+
+void
+bench_result(const struct bench_result *result)
+{
+	const char *directory = getenv("BENCH_OUT");
+	char path[4200];
+	FILE *file;
+
+	if (directory == NULL)
+		return;
+	(void)snprintf(path, sizeof(path), "%s/ratios.tsv", directory);
+	file = fopen(path, "ae");
+	if (file == NULL) {
+		perror(path);
+		exit(EXIT_FAILURE);
+	}
+	fprintf(file, "%s\t%s\t%g\t%g\t%.3f\t%.3f\t%s\n", result->name, result->unit,
+	    result->base, result->ours, result->best, result->median,
+	    result->target != NULL ? result->target : "-");
+	if (fclose(file) != 0) {
+		perror(path);
+		exit(EXIT_FAILURE);
+	}
 }

@@ -8,8 +8,8 @@
 
 void bench_must(int err, const char *what);
 
-/* NAME [-s], and DIR behind it if has_directory. Is it to be short? */
-bool bench_is_short(int argc, char *argv[], const char *name, bool has_directory);
+/* NAME [-s] DIR, also for those that keep nothing in DIR. Is it to be short? */
+bool bench_is_short(int argc, char *argv[], const char *name);
 
 /* An empty directory for a journal, below the one that the last argument names. */
 void bench_make_directory(char directory[4096], const char *parent);
@@ -24,5 +24,19 @@ double bench_worked_s(void);
 
 /* Sorts. */
 double bench_median(double v[], size_t count);
+
+/* What two sides of one comparison came to: rates or amounts, as unit says. */
+struct bench_result {
+	const char *name;
+	const char *unit;
+	double base;
+	double ours;
+	double best;	    /* the best run of ours by the best of base */
+	double median;	    /* of the ratios of the single runs */
+	const char *target; /* ">=0.65", "<=1.2"; NULL: there is none */
+};
+
+/* One line of ratios.tsv in the directory that BENCH_OUT names; without it nothing. */
+void bench_result(const struct bench_result *result);
 
 #endif

@@ -115,7 +115,7 @@ main(int argc, char *argv[])
 {
 	static const size_t per_commit[] = {1, 10, 100, 1000};
 	static char payload[PAYLOAD_BYTES];
-	bool is_short = bench_is_short(argc, argv, "bench_journal", true);
+	bool is_short = bench_is_short(argc, argv, "bench_journal");
 	struct bench b = {.runs = is_short ? 1 : 7};
 
 	bench_make_directory(b.directory, argv[argc - 1]);

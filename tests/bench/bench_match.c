@@ -324,7 +324,7 @@ int
 main(int argc, char *argv[])
 {
 	static struct bench b;
-	bool is_short = bench_is_short(argc, argv, "bench_match", true);
+	bool is_short = bench_is_short(argc, argv, "bench_match");
 
 	bench_make_directory(b.directory, argv[argc - 1]);
 	log_open("bench_match", LOG_LEVEL_WARNING, LOG_FORMAT_TEXT);

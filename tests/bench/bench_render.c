@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_render [-s]
+ * bench_render [-s] DIR
  *
  * What it costs to make a Kafka record out of a message, for routes with different
  * settings: all of them in turn, several times. What counts are the ratios, to copying
@@ -154,7 +154,7 @@ print(struct bench *b)
 int
 main(int argc, char *argv[])
 {
-	bool is_short = bench_is_short(argc, argv, "bench_render", false);
+	bool is_short = bench_is_short(argc, argv, "bench_render");
 	static struct bench b;
 
 	b.runs = is_short ? 1 : RUNS_MAX;
