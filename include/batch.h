@@ -10,7 +10,7 @@
  *   1       1      codec of the body: 0 none, 1 zstd
  *   2       2      flags: bit 0: the real-time clock was synchronised
  *   4       4      record count, at least 1
- *   8       4      CRC-32 (zlib's) of the whole value, these four bytes taken as 0
+ *   8       4      CRC-32 (that of zlib) of the whole value, these four bytes taken as 0
  *   12      4      bytes of the body when decoded
  *   16      8      sequence number of the first record: must be the entry's key
  *   24      16     boot id of the machine, when the batch was sealed

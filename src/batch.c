@@ -7,9 +7,9 @@
  */
 #include "batch.h"
 
+#include <libdeflate.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 #include <zstd.h>
 
 #include "err.h"
@@ -57,10 +57,10 @@ static uint32_t
 checksum(const uint8_t *data, size_t size)
 {
 	static const uint8_t zero[AT_BODY_BYTES - AT_CHECKSUM];
-	uLong crc = crc32_z(0, data, AT_CHECKSUM);
+	uint32_t crc = libdeflate_crc32(0, data, AT_CHECKSUM);
 
-	crc = crc32_z(crc, zero, sizeof(zero));
-	return (uint32_t)crc32_z(crc, data + AT_BODY_BYTES, size - AT_BODY_BYTES);
+	crc = libdeflate_crc32(crc, zero, sizeof(zero));
+	return libdeflate_crc32(crc, data + AT_BODY_BYTES, size - AT_BODY_BYTES);
 }
 
 int

@@ -131,7 +131,7 @@ msgpack(/.*)?\.h src/record\.c
 librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|position|position_parts|producer|report|resolver|result|sent|sink|topics|transaction|transaction_parts)\.[ch]
 libconfig\.h src/settings/settings\.c
 systemd/.*\.h src/notify\.c
-zlib\.h src/batch\.c
+libdeflate\.h src/batch\.c
 zstd\.h src/batch\.c
 jansson\.h src/(check|log|payload_json|status|forward/position|monitor/page_events)\.c
 EOT

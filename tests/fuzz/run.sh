@@ -48,7 +48,7 @@ if pkg-config --exists msgpack-c; then
 else
 	msgpack='msgpack'
 fi
-read -ra libraries < <(pkg-config --cflags --libs libconfig jansson lmdb zlib libzstd "$msgpack")
+read -ra libraries < <(pkg-config --cflags --libs libconfig jansson libdeflate lmdb libzstd "$msgpack")
 
 # seconds_of NAME
 seconds_of() {

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <libdeflate.h>
 #include <lmdb.h>
-#include <zlib.h>
 
 #include "batch.h"
 #include "buffer.h"
@@ -80,7 +80,7 @@ put_later_batch(MDB_txn *txn)
 	MDB_cursor *cursor;
 	MDB_val key, value;
 	MDB_dbi dbi;
-	uLong crc;
+	uint32_t crc;
 
 	fail_on(mdb_dbi_open(txn, "log", 0, &dbi), "log");
 	fail_on(mdb_cursor_open(txn, dbi, &cursor), "cursor");
@@ -91,7 +91,7 @@ put_later_batch(MDB_txn *txn)
 	memcpy(copy, value.mv_data, value.mv_size);
 	copy[0] = BATCH_VERSION + 1;
 	memset(copy + 8, 0, 4); /* the checksum counts as zero */
-	crc = crc32(0, copy, (uInt)value.mv_size);
+	crc = libdeflate_crc32(0, copy, value.mv_size);
 	for (int i = 0; i < 4; i++)
 		copy[8 + i] = (unsigned char)(crc >> 8 * i);
 	value.mv_data = copy;

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include "../lib/records.h"
 #include "batch.h"
@@ -146,7 +146,7 @@ header_is_as_documented(void **state)
 	    8, 7, 6, 5, 4, 3, 2, 1,                         /* boot clock */
 	    0x7b, 0x7d, 0xff, 0x0c, 0xa2, 0x01, 0, 0,       /* real clock */
 	    'h', 'e', 'l', 'l', 'o'};
-	uint32_t crc = (uint32_t)crc32(0, expected, sizeof(expected));
+	uint32_t crc = libdeflate_crc32(0, expected, sizeof(expected));
 	struct buffer stored = {0};
 	struct batch_header h;
 
@@ -221,7 +221,7 @@ put_checksum(struct buffer *stored)
 	uint32_t crc;
 
 	memset(stored->data + 8, 0, 4);
-	crc = (uint32_t)crc32(0, stored->data, (uInt)stored->size);
+	crc = libdeflate_crc32(0, stored->data, stored->size);
 	for (int i = 0; i < 4; i++)
 		stored->data[8 + i] = (uint8_t)(crc >> 8 * i);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include <cmocka.h>
-#include <zlib.h>
+#include <libdeflate.h>
 
 #include "../lib/forward_bench.h"
 #include "../lib/tmpdir.h"
@@ -327,7 +327,7 @@ spoil_record(const struct bench *b, const char *payload, uint64_t base_seq)
 	data[record - 2] = 0xc1; /* in place of "bin 8" */
 	put_le32(data + header + 8, 0);
 	put_le32(data + header + 8,
-	    (uint32_t)crc32(0, data + header, BATCH_HEADER_BYTES + body_bytes));
+	    libdeflate_crc32(0, data + header, BATCH_HEADER_BYTES + body_bytes));
 	patch_file(b, header, data + header, BATCH_HEADER_BYTES + body_bytes);
 	free(data);
 }
