@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sources: record.c record_measure.c buffer.c err.c */
+/* sources: record.c record_decode.c record_measure.c buffer.c err.c */
 /* Any bytes as a dead letter: refused or decoded, then the same after another round. */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* sources: batch.c buffer.c err.c events.c log.c now.c record.c record_measure.c text.c */
+/* sources: batch.c buffer.c err.c events.c log.c now.c record.c record_decode.c record_measure.c text.c */
 /* sources: ../tests/lib/damage.c journal/disk.c journal/guard.c */
 /* sources: journal/journal.c journal/journal_append.c journal/journal_asked.c */
 /* sources: journal/journal_copy.c journal/journal_damaged.c */
