@@ -30,9 +30,14 @@
 #define BATCH_VERSION      1
 #define BATCH_HEADER_BYTES 56
 
-/* Records are gathered into one batch up to this many encoded bytes; one record
- * that is larger has a batch of its own. */
-#define BATCH_BODY_BYTES ((size_t)16 * 4096 - 16 - BATCH_HEADER_BYTES)
+/*
+ * Records are gathered into one batch up to this many encoded bytes; one record that is
+ * larger has a batch of its own. Half as many where they are not to be compressed: what
+ * damage takes with it stays small. Compressed, more of them leave less of each, and less
+ * of the last page empty.
+ */
+#define BATCH_BODY_BYTES       ((size_t)32 * 4096 - 16 - BATCH_HEADER_BYTES)
+#define BATCH_BODY_PLAIN_BYTES ((size_t)16 * 4096 - 16 - BATCH_HEADER_BYTES)
 
 enum batch_codec {
 	BATCH_CODEC_NONE = 0,
@@ -57,17 +62,28 @@ int batch_coder_open(struct batch_coder **out);
 void batch_coder_close(struct batch_coder *c);
 
 /*
- * Put into out (replacing what it held) the stored form of body, with room for the
- * header in front. codec is what is wanted; h->codec and h->body_bytes tell what
+ * Begin a stored form in out, replacing what it held: room for the header. The records
+ * are appended behind it.
+ *
+ * Errors:    ERR_NOMEM.
+ */
+int batch_begin(struct buffer *out);
+
+/*
+ * No more records follow. codec is what is wanted; h->codec and h->body_bytes tell what
  * was done. Compression happens here, outside any transaction.
  *
- * Errors:    ERR_NOMEM; ERR_TOOLARGE past 4 GiB - 1.
+ * Errors:    ERR_NOMEM; ERR_TOOLARGE past 4 GiB - 1. out is as before.
  */
+int batch_end(struct batch_coder *c, enum batch_codec codec, struct batch_header *h,
+    struct buffer *out);
+
+/* Both, for a body that is there as a whole. Errors: as batch_end(). */
 int batch_encode(struct batch_coder *c, enum batch_codec codec, struct bytes body,
     struct batch_header *h, struct buffer *out);
 
 /*
- * Write the header into the room that batch_encode() left, checksum included.
+ * Write the header into the room that batch_begin() left, checksum included.
  * Done when base_seq is known, in the transaction that appends.
  */
 void batch_seal(const struct batch_header *h, struct buffer *out);

@@ -18,6 +18,9 @@
 
 #define FLAG_SYNCHRONISED 1U
 
+/* More than a batch takes that is no larger than BATCH_BODY_BYTES. */
+#define PACKED_KEPT_BYTES (4 * BATCH_BODY_BYTES)
+
 enum offset {
 	AT_VERSION = 0,
 	AT_CODEC = 1,
@@ -34,6 +37,7 @@ enum offset {
 struct batch_coder {
 	ZSTD_CCtx *compressor;
 	ZSTD_DCtx *decompressor;
+	struct buffer packed; /* changes places with what was compressed into it */
 };
 
 static void
@@ -88,32 +92,67 @@ batch_coder_close(struct batch_coder *c)
 		return;
 	(void)ZSTD_freeCCtx(c->compressor); /* never fails */
 	(void)ZSTD_freeDCtx(c->decompressor);
+	buffer_fini(&c->packed);
 	free(c);
 }
 
-/* Sets *is_smaller; without it, out holds the header's room alone. */
+int
+batch_begin(struct buffer *out)
+{
+	static const uint8_t room[BATCH_HEADER_BYTES];
+
+	buffer_clear(out);
+	return buffer_append(out, room, sizeof(room));
+}
+
+/* The stored form, compressed, in c->packed. Sets *is_smaller: it is worth it. */
 static int
-compress_body(
-    struct batch_coder *c, struct bytes body, struct buffer *out, bool *is_smaller)
+compress_body(struct batch_coder *c, struct bytes body, bool *is_smaller)
 {
 	size_t bound = ZSTD_compressBound(body.size);
 	size_t size;
 	int err;
 
-	*is_smaller = false;
 	if (ZSTD_isError(bound))
 		return ERR_TOOLARGE;
-	err = buffer_reserve(out, bound);
+	err = batch_begin(&c->packed);
+	if (err == 0)
+		err = buffer_reserve(&c->packed, bound);
 	if (err != 0)
 		return err;
-	size = ZSTD_compressCCtx(c->compressor, out->data + out->size, bound, body.data,
-	    body.size, ZSTD_LEVEL);
+	size = ZSTD_compressCCtx(c->compressor, c->packed.data + c->packed.size, bound,
+	    body.data, body.size, ZSTD_LEVEL);
 	if (ZSTD_isError(size))
 		return ERR_NOMEM; /* the room suffices, so nothing else can be wrong */
-	if (size < body.size) {
-		*is_smaller = true;
-		out->size += size;
+	c->packed.size += size;
+	*is_smaller = size < body.size;
+	return 0;
+}
+
+int
+batch_end(struct batch_coder *c, enum batch_codec codec, struct batch_header *h,
+    struct buffer *out)
+{
+	struct bytes body = {
+	    out->data + BATCH_HEADER_BYTES, out->size - BATCH_HEADER_BYTES};
+	struct buffer plain = *out;
+	bool is_smaller = false;
+	int err = 0;
+
+	if (body.size > UINT32_MAX)
+		return ERR_TOOLARGE;
+	if (codec == BATCH_CODEC_ZSTD)
+		err = compress_body(c, body, &is_smaller);
+	if (is_smaller) {
+		*out = c->packed;
+		c->packed = plain;
 	}
+	if (c->packed.capacity > PACKED_KEPT_BYTES)
+		buffer_fini(&c->packed);
+	if (err != 0)
+		return err;
+	h->codec = is_smaller ? BATCH_CODEC_ZSTD : BATCH_CODEC_NONE;
+	h->body_bytes = (uint32_t)body.size;
 	return 0;
 }
 
@@ -121,30 +160,14 @@ int
 batch_encode(struct batch_coder *c, enum batch_codec codec, struct bytes body,
     struct batch_header *h, struct buffer *out)
 {
-	bool is_smaller = false;
 	int err;
 
 	if (body.size > UINT32_MAX)
 		return ERR_TOOLARGE;
-	buffer_clear(out);
-	err = buffer_reserve(out, BATCH_HEADER_BYTES);
-	if (err != 0)
-		return err;
-	memset(out->data, 0, BATCH_HEADER_BYTES);
-	out->size = BATCH_HEADER_BYTES;
-	if (codec == BATCH_CODEC_ZSTD) {
-		err = compress_body(c, body, out, &is_smaller);
-		if (err != 0)
-			return err;
-	}
-	if (!is_smaller) {
+	err = batch_begin(out);
+	if (err == 0)
 		err = buffer_append(out, body.data, body.size);
-		if (err != 0)
-			return err;
-	}
-	h->codec = is_smaller ? BATCH_CODEC_ZSTD : BATCH_CODEC_NONE;
-	h->body_bytes = (uint32_t)body.size;
-	return 0;
+	return err != 0 ? err : batch_end(c, codec, h, out);
 }
 
 void

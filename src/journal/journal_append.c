@@ -42,27 +42,29 @@ next_item(struct journal *j, struct staged **item)
 	return ERR_OK;
 }
 
-/* Encode the batch that is being gathered, if there is one. */
+/* End the batch that is being gathered, if there is one. */
 static int
 close_batch(struct journal *j)
 {
-	struct bytes body = {.data = j->body.data, .size = j->body.size};
+	struct batch_header header = {.count = j->body_count};
 	struct staged *item;
+	struct buffer spare;
 	int rc;
 
 	if (j->body_count == 0)
 		return ERR_OK;
 	rc = next_item(j, &item);
+	if (rc == ERR_OK)
+		rc = batch_end(j->coder, j->codec, &header, &j->body);
 	if (rc != ERR_OK)
 		return rc;
+	spare = item->stored;
 	item->is_gap = false;
-	item->header = (struct batch_header){.count = j->body_count};
-	rc = batch_encode(j->coder, j->codec, body, &item->header, &item->stored);
-	if (rc != ERR_OK)
-		return rc;
+	item->header = header;
+	item->stored = j->body;
 	j->item_count++;
+	j->body = spare;
 	j->body_count = 0;
-	buffer_clear(&j->body);
 	return ERR_OK;
 }
 
@@ -95,15 +97,20 @@ stage_gap(struct journal *j, enum journal_gap_reason reason, size_t count)
 
 /* Encoded behind what is gathered already; taken back when it is not to stay. */
 static int
-gather(struct journal *j, const struct record *r, size_t limit)
+gather(struct journal *j, const struct record *r, size_t limit, size_t *size)
 {
-	size_t before = j->body.size;
+	size_t before;
 	int rc;
 
+	rc = j->body_count == 0 ? batch_begin(&j->body) : ERR_OK;
+	if (rc != ERR_OK)
+		return rc;
+	before = j->body.size;
 	rc = record_encode(r, &j->body);
 	if (rc != ERR_OK)
 		return rc;
-	if (j->body.size - before <= limit)
+	*size = j->body.size - before;
+	if (*size <= limit)
 		return ERR_OK;
 	j->body.size = before;
 	return ERR_TOOLARGE;
@@ -126,24 +133,36 @@ stage_too_large(struct journal *j, const struct record *r)
 	return ERR_OK;
 }
 
+/* How many of them may be gathered into one batch. */
+static size_t
+body_bytes(const struct journal *j)
+{
+	return j->codec == BATCH_CODEC_NONE ? BATCH_BODY_PLAIN_BYTES : BATCH_BODY_BYTES;
+}
+
 /* ERR_TOOLARGE: its stored form is larger than limit, and it is not staged. */
 static int
 stage(struct journal *j, const struct record *r, size_t limit)
 {
-	size_t before = j->body.size, size;
-	int rc;
+	size_t most = BATCH_HEADER_BYTES + body_bytes(j), size = 0;
+	int rc = ERR_OK;
 
 	/* Not even encoded where it is plain: that might need memory for nothing. */
-	rc = r->payload.size > limit ? ERR_TOOLARGE : gather(j, r, limit);
+	if (r->payload.size > limit)
+		return ERR_TOOLARGE;
+	/* It gets a batch of its own; the one before would only keep its room, too. */
+	if (j->body_count > 0 && r->payload.size > most)
+		rc = close_batch(j);
+	if (rc == ERR_OK)
+		rc = gather(j, r, limit, &size);
 	if (rc != ERR_OK)
 		return rc;
-	size = j->body.size - before;
-	if (j->body_count > 0 && j->body.size > BATCH_BODY_BYTES) {
+	if (j->body_count > 0 && j->body.size > most) {
 		/* It does not fit any more: the batch ends before it. */
-		j->body.size = before;
+		j->body.size -= size;
 		rc = close_batch(j);
 		if (rc == ERR_OK)
-			rc = gather(j, r, limit);
+			rc = gather(j, r, limit, &size);
 		if (rc != ERR_OK)
 			return rc;
 	}

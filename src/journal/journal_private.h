@@ -38,7 +38,10 @@ struct journal {
 	struct batch_coder *coder;
 	uint8_t boot_id[16];
 
-	/* Staged: items in order; body is the batch that is still being gathered. */
+	/*
+	 * Staged: items in order; body is the batch that is still being gathered, behind
+	 * the room for its header.
+	 */
 	struct staged *items;
 	size_t item_count;
 	size_t item_capacity;
