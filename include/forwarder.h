@@ -92,7 +92,10 @@ void forwarder_wake(struct forwarder *f);
 /* How long the caller may wait before the next step: 0 = not at all, -1 = for good. */
 int forwarder_timeout_ms(const struct forwarder *f, int64_t now_ms);
 
-/* Why the journal does not take what was delivered; 0: it does. It is tried again. */
+/*
+ * Why the journal does not take what was delivered, or cannot be truncated; 0: it does, and
+ * can. It is tried again.
+ */
 int forwarder_journal_error(const struct forwarder *f);
 
 /* Stop sending new records; deliveries are still collected. */
@@ -108,7 +111,10 @@ bool forwarder_is_settled(const struct forwarder *f);
  */
 bool forwarder_is_empty(const struct forwarder *f);
 
-/* Record the acknowledged sequences now. Errors: as journal_acknowledge(). */
+/*
+ * Record the acknowledged sequences now. Errors: as journal_acknowledge(); that it could
+ * not be truncated is none (forwarder_journal_error()).
+ */
 int forwarder_checkpoint(struct forwarder *f);
 
 struct forwarder_route_stat {

@@ -75,9 +75,10 @@
  * may let the file grow past max_bytes, but not past the map.
  *
  * Damage. LMDB believes its pages. So each time that the file is opened, before LMDB
- * follows one, its structure is checked: meta pages, each tree page, the free list; by
- * who deletes, the first page of each batch, too. What is not whole is refused and left
- * as it is (journal_salvage()). A batch is believed by its checksum; one that is wrong is
+ * follows one, its structure is checked: meta pages, each tree page, the free list. What
+ * is not whole is refused and left as it is (journal_salvage()). The first page of a
+ * batch is looked at when the batch is to be deleted: one that is not whole stays, and
+ * so does what is behind it. A batch is believed by its checksum; one that is wrong is
  * reported by journal_read() and set aside by journal_quarantine(). The numbers in meta
  * have no checksum of their own.
  *
@@ -113,6 +114,11 @@ enum journal_role {
 
 struct journal_options {
 	const char *directory; /* must exist */
+	/*
+	 * JOURNAL_LOOK, for journal_stat() and nothing else: only that much is checked, so
+	 * that it does not take longer with the backlog.
+	 */
+	bool figures_only;
 	/*
 	 * Not used by JOURNAL_LOOK and JOURNAL_ORDER. NULL with JOURNAL_FORWARD: one that
 	 * is there, whosever it is, as large as it was; the sizes below do not count.
@@ -380,7 +386,9 @@ int journal_routes_ask(struct journal *j, const char *const asked[],
  * batches that every route is past: at most a bounded number in one transaction.
  *
  * more:      out, true when batches are left that may be deleted: call again.
- * Errors:    ERR_FULL, ERR_IO: nothing changed, try again later.
+ * Errors:    ERR_FULL, ERR_IO: nothing changed, try again later. Where *more is set all
+ *            the same it is recorded, but those left are not safe to delete: mostly
+ *            ERR_CORRUPT (logged).
  */
 int journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more);
 

@@ -66,7 +66,10 @@ dump_run(struct dump *d, const char *directory)
 static int
 dump_open(struct dump *d, const char *directory)
 {
-	struct journal_options options = {.directory = directory};
+	struct journal_options options = {
+	    .directory = directory,
+	    .figures_only = d->options.what == DUMP_STAT,
+	};
 	int err;
 
 	d->left = d->options.count;

@@ -151,7 +151,9 @@ forwarder_drop_oldest(
 		return ERR_AWAY;
 	/* First what nobody owes any more; there may be room by that alone. */
 	err = forwarder_checkpoint(f);
-	if (err == 0 && !f->has_more_to_truncate)
+	if (err == 0 && f->has_more_to_truncate)
+		err = forwarder_journal_error(f);
+	else if (err == 0)
 		err = find_kept(f, &keep, &count);
 	if (keep != NULL) {
 		err = journal_drop_oldest(f->journal, keep, count, bytes, &d);

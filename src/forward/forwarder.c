@@ -213,18 +213,19 @@ collect_positions(struct forwarder *f)
 	}
 }
 
-static int
+/* Not safe to delete is not the same as not recorded: the journal has told it. */
+static void
 record_positions(struct forwarder *f)
 {
 	for (int i = 0; i < TRUNCATIONS_MAX; i++) {
 		bool more = false;
-		int err = journal_acknowledge(f->journal, f->acked_seq, &more);
 
-		if (err != 0)
-			return err;
-		f->is_dirty = false;
-		f->has_more_to_truncate = more;
-		if (!more)
+		f->ack_error = journal_acknowledge(f->journal, f->acked_seq, &more);
+		if (f->ack_error == 0 || more) {
+			f->is_dirty = false;
+			f->has_more_to_truncate = more;
+		}
+		if (f->ack_error != 0 || !more)
 			break;
 	}
 	return 0;
@@ -238,20 +239,22 @@ acknowledge(struct forwarder *f)
 	collect_positions(f);
 	if ((!f->is_dirty && !f->has_more_to_truncate) || f->now_ms < f->ack_at_ms)
 		return;
-	err = record_positions(f);
-	f->ack_error = err;
-	if (err == 0)
+	record_positions(f);
+	if (f->ack_error == 0)
 		return;
 	f->ack_at_ms = f->now_ms + ACK_RETRY_MS;
-	log_repeated(&f->ack_log, f->now_ms, LOG_LEVEL_ERROR, LOG_JOURNAL,
-	    "cannot record in the journal what was delivered: %s", err_str(err));
+	if (f->is_dirty)
+		log_repeated(&f->ack_log, f->now_ms, LOG_LEVEL_ERROR, LOG_JOURNAL,
+		    "cannot record in the journal what was delivered: %s",
+		    err_str(f->ack_error));
 }
 
 int
 forwarder_checkpoint(struct forwarder *f)
 {
 	collect_positions(f);
-	return record_positions(f);
+	record_positions(f);
+	return f->is_dirty ? f->ack_error : 0;
 }
 
 int
@@ -357,7 +360,13 @@ forwarder_is_empty(const struct forwarder *f)
 		if (!is_done(f, &f->lanes[i]))
 			return false;
 	}
-	return !f->is_dirty && !f->has_more_to_truncate && !f->orders.has_more;
+	return !f->orders.has_more;
+}
+
+bool
+forwarder_is_empty(const struct forwarder *f)
+{
+	return forwarder_is_idle(f) && !f->is_dirty && !f->has_more_to_truncate;
 }
 
 void

@@ -113,13 +113,13 @@ reserve_bytes(uint64_t max_bytes)
 }
 
 static int
-open_store(struct journal *j, bool preallocate, bool must_exist)
+open_store(struct journal *j, bool preallocate, bool must_exist, bool figures_only)
 {
 	struct store_options o = {
 	    .directory = j->directory,
 	    .read_only = j->role == JOURNAL_LOOK,
+	    .edges_only = figures_only,
 	    .must_exist = must_exist,
-	    .deletes = j->role == JOURNAL_FORWARD,
 	    .reserve_bytes = reserve_bytes(j->max_bytes),
 	    .preallocate = preallocate,
 	    .accept = journal_accept,
@@ -324,8 +324,8 @@ journal_open(
 		if (rc != ERR_OK)
 			goto fail;
 	}
-	rc = open_store(
-	    j, o->preallocate, role == JOURNAL_ORDER || o->gateway_id == NULL);
+	rc = open_store(j, o->preallocate,
+	    role == JOURNAL_ORDER || o->gateway_id == NULL, o->figures_only);
 	if (rc == ERR_OK)
 		rc = settle(j, o);
 	if (rc != ERR_OK)
@@ -417,7 +417,7 @@ journal_open_bare(struct journal *j, uint64_t map_bytes)
 	int rc;
 
 	j->max_bytes = map_bytes;
-	rc = open_store(j, false, map_bytes == 0);
+	rc = open_store(j, false, map_bytes == 0, false);
 	if (rc == ERR_OK && map_bytes == 0 && !store_is_made(j->store)) {
 		log_error(LOG_JOURNAL, "%s: there is no journal", j->directory);
 		rc = ERR_NOTFOUND;

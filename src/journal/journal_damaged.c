@@ -174,6 +174,8 @@ move(struct journal *j, void *context)
 		rc = find(j, q);
 	if (rc == ERR_OK)
 		rc = judge(j, q);
+	if (rc == ERR_OK)
+		rc = journal_check_runs(j, q->base_seq, q->base_seq, 1);
 	if (rc != ERR_OK)
 		return rc;
 	raw = (struct bytes){.data = j->raw.data, .size = j->raw.size};

@@ -8,7 +8,8 @@
  * own header may be damaged).
  *
  * Failure modes: truncating works on a full map and a full disk: it has room in
- * reserve; it deletes less at a time; then the map grows, or the ballast goes.
+ * reserve; it deletes less at a time; then the map grows, or the ballast goes. A batch
+ * that is not safe to delete stays, with its neighbours: the positions move all the same.
  */
 #include "journal_private.h"
 
@@ -204,6 +205,7 @@ struct drain {
 	double share;          /* out: of what it owed, by the route that moves most */
 	uint64_t keep_from;    /* out: the key of the first batch that stays */
 	bool is_more;          /* out: something before it is there */
+	int refused;           /* out: why it is not safe to delete that; 0: it is */
 };
 
 /*
@@ -293,10 +295,20 @@ find_more(struct store_cursor *c, struct drain *d)
 	return rc;
 }
 
+int
+journal_check_runs(
+    struct journal *j, uint64_t first_seq, uint64_t last_seq, size_t most)
+{
+	uint8_t first[8], last[8];
+
+	return store_check_runs(j->store, STORE_LOG, seq_key(first, first_seq),
+	    seq_key(last, last_seq), most);
+}
+
 static int
 delete_batches(struct store_cursor *c, struct drain *d)
 {
-	int rc = find_more(c, d);
+	int rc = ERR_OK;
 
 	for (size_t n = 0; rc == ERR_OK && d->is_more && n < d->delete_count; n++) {
 		rc = store_cursor_delete(c);
@@ -323,7 +335,13 @@ drain(struct journal *j, struct drain *d, bool write)
 	if (rc == ERR_OK)
 		rc = find_keep_from(j, c, d, least);
 	if (rc == ERR_OK)
-		rc = write ? delete_batches(c, d) : find_more(c, d);
+		rc = find_more(c, d);
+	/* Before the write transaction, which ingest would have to wait for. */
+	if (rc == ERR_OK && !write && d->is_more)
+		d->refused =
+		    journal_check_runs(j, 0, d->keep_from - 1, d->delete_count);
+	if (rc == ERR_OK && write && d->refused == ERR_OK)
+		rc = delete_batches(c, d);
 	store_cursor_close(c);
 	if (rc == ERR_OK && write)
 		return store_commit(j->store);
@@ -414,7 +432,8 @@ journal_acknowledge(struct journal *j, const uint64_t acked_seq[], bool *more)
 			rc = drain(j, &d, true);
 		}
 	}
-	if (rc == ERR_OK)
-		*more = d.is_more;
-	return rc;
+	if (rc != ERR_OK)
+		return rc;
+	*more = d.is_more;
+	return d.refused;
 }

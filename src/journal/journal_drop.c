@@ -131,7 +131,10 @@ drop_place(struct journal *j, struct drop *d, const struct place *place,
 	uint8_t number[8];
 	int rc;
 
-	rc = store_delete(j->store, STORE_LOG, seq_key(number, place->base_seq));
+	rc = journal_check_runs(j, place->base_seq, place->base_seq, 1);
+	if (rc == ERR_OK)
+		rc =
+		    store_delete(j->store, STORE_LOG, seq_key(number, place->base_seq));
 	if (rc == ERR_OK && gap->count > 0 &&
 	    gap->first_seq + gap->count != place->base_seq) {
 		rc = journal_gap_add(j, *gap, &added);

@@ -112,6 +112,10 @@ seq_key(uint8_t number[8], uint64_t seq)
 
 int journal_key_seq(struct bytes key, uint64_t *seq);
 
+/* Is it safe to delete the batches from key first to key last? As store_check_runs(). */
+int journal_check_runs(
+    struct journal *j, uint64_t first_seq, uint64_t last_seq, size_t most);
+
 /* Nobody else has it: take both locks; nothing is opened yet. Errors: as journal_open(). */
 int journal_lock_alone(struct journal **out, const char *directory);
 

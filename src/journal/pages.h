@@ -81,6 +81,11 @@ typedef int pages_visit(
 
 enum pages_how {
 	PAGES_STRICT, /* the first thing that is wrong ends it: ERR_CORRUPT and p->why */
+	/*
+	 * Likewise, but of "log" only what leads to its first and its last entry, and no page
+	 * that the free list names: whoever only looks there need not wait for the rest.
+	 */
+	PAGES_STRICT_EDGES,
 	PAGES_STRICT_RUNS, /* and the first page of each large value is looked at */
 	PAGES_LENIENT,     /* what cannot be followed is left out */
 };
@@ -102,6 +107,23 @@ int pages_check(struct pages *p, const struct pages_meta *meta, enum pages_how h
  */
 int pages_walk(struct pages *p, const struct pages_meta *meta, const char *name,
     enum pages_how how, pages_visit *visit, void *context, bool *whole);
+
+/* Entries of a named database by their keys, first and last included; at most so many. */
+struct pages_range {
+	const char *name;
+	struct bytes first;
+	struct bytes last;
+	size_t most;
+};
+
+/*
+ * Is the first page of each large value what LMDB needs to free it, and takes it no more
+ * pages than its size asks for? Nothing else is looked at again.
+ *
+ * Errors:    ERR_CORRUPT, ERR_IO, ERR_NOMEM.
+ */
+int pages_check_runs(
+    struct pages *p, const struct pages_meta *meta, const struct pages_range *range);
 
 /* Show visit what a page holds, if it is a leaf. Errors: ERR_NOTFOUND: it is not. */
 int pages_visit_leaf(

@@ -17,7 +17,7 @@ struct walk {
 	size_t end; /* pages behind it are not there */
 	enum pages_how how;
 	uint8_t *seen; /* a bit for each page */
-	uint8_t *used; /* a byte for each byte of one page */
+	uint8_t *used; /* a bit for each two bytes of one page */
 	pages_visit *visit;
 	void *context;
 	const char *wanted; /* the only named database that is followed; NULL: all */
@@ -32,6 +32,7 @@ struct tree {
 	bool is_list; /* the free list: its keys are numbers */
 	bool is_main;
 	bool has_runs_checked;
+	bool has_edges_only;
 	uint8_t *pages; /* one for each level */
 	struct pages_db sum;
 	uint8_t key[PAGES_KEY_BYTES]; /* the next is not before it */
@@ -57,23 +58,41 @@ pass(struct walk *w, int rc)
 	return ERR_OK;
 }
 
-/* Take so many pages as used by the walk, all of them or none. */
+/* Set so many bits: eight at a time, for a backlog has many. Was none of them set? */
+static bool
+take_bits(uint8_t *bits, size_t first, size_t count)
+{
+	size_t end = first + count;
+	unsigned before = 0;
+
+	while (first < end) {
+		size_t at = first % 8, some = 8 - at;
+		unsigned mask;
+
+		if (some > end - first)
+			some = end - first;
+		mask = ((1U << some) - 1) << at;
+		before |= bits[first / 8] & mask;
+		bits[first / 8] |= (uint8_t)mask;
+		first += some;
+	}
+	return before == 0;
+}
+
+/* Take so many pages as used by the walk. */
 static int
 take_pages(struct walk *w, size_t first, size_t count, const char *what)
 {
 	if (first < 2 || first >= w->end || count > w->end - first)
 		return pages_bad(
 		    w->p, "%s leads to page %zu of %zu", what, first, w->end);
-	for (size_t n = first; n < first + count; n++) {
-		if ((w->seen[n / 8] >> n % 8 & 1) != 0)
-			return pages_bad(w->p,
-			    "%s leads to page %zu, which is used "
-			    "elsewhere",
-			    what, n);
-	}
-	for (size_t n = first; n < first + count; n++)
-		w->seen[n / 8] |= (uint8_t)(1 << n % 8);
-	return ERR_OK;
+	if (take_bits(w->seen, first, count))
+		return ERR_OK;
+	if (count == 1)
+		return pages_bad(
+		    w->p, "%s leads to page %zu, which is used elsewhere", what, first);
+	return pages_bad(w->p, "%s leads to pages %zu to %zu, which are used elsewhere",
+	    what, first, first + count - 1);
 }
 
 static int
@@ -177,21 +196,23 @@ static int
 check_freed(struct tree *t, const struct pages_place *place)
 {
 	struct walk *w = t->walk;
+	bool is_count_enough = w->how == PAGES_STRICT_EDGES;
+	size_t bytes = is_count_enough ? sizeof(size_t) : place->bytes;
 	size_t number, count = 0, before = SIZE_MAX;
 	size_t *list;
 	int rc;
 
 	if (place->bytes < sizeof(size_t))
 		return pages_bad(w->p, "the free list has an empty entry");
-	list = malloc(place->bytes);
+	list = malloc(bytes);
 	if (list == NULL)
 		return ERR_NOMEM;
-	rc = pages_read(w->p, place->at, list, place->bytes);
+	rc = pages_read(w->p, place->at, list, bytes);
 	if (rc == ERR_OK)
 		count = list[0];
 	if (rc == ERR_OK && count > place->bytes / sizeof(size_t) - 1)
 		rc = pages_bad(w->p, "the free list counts more than it has");
-	for (size_t i = 1; rc == ERR_OK && i <= count; i++) {
+	for (size_t i = 1; rc == ERR_OK && !is_count_enough && i <= count; i++) {
 		number = list[i];
 		if (number >= before)
 			rc = pages_bad(w->p, "the free list is not in order");
@@ -272,14 +293,13 @@ check_nodes(struct walk *w, size_t number, const uint8_t *page, size_t count)
 	size_t sum = 0;
 
 	pages_head_get(page, &head);
-	memset(w->used, 0, w->p->page_bytes);
+	memset(w->used, 0, w->p->page_bytes / 16);
 	for (size_t i = 0; i < count; i++) {
 		if (pages_node_get(w->p, page, i, &node) != ERR_OK)
 			return pages_bad(
 			    w->p, "a node of page %zu makes no sense", number);
-		if (memchr(w->used + node.at, 1, node.bytes) != NULL)
+		if (!take_bits(w->used, node.at / 2, node.bytes / 2))
 			return pages_bad(w->p, "nodes of page %zu overlap", number);
-		memset(w->used + node.at, 1, node.bytes);
 		sum += node.bytes;
 	}
 	if (sum != w->p->page_bytes - head.upper)
@@ -332,6 +352,7 @@ walk_page(struct tree *t, size_t number, unsigned level)
 	else
 		t->sum.branch_pages++;
 	for (size_t i = 0; rc == ERR_OK && i < count; i++) {
+		bool is_wanted = !t->has_edges_only || i == 0 || i + 1 == count;
 		struct pages_node node;
 
 		rc = pages_node_get(w->p, page, i, &node);
@@ -339,7 +360,7 @@ walk_page(struct tree *t, size_t number, unsigned level)
 			rc = walk_entry(t, number, &node);
 		else if (rc == ERR_OK && i > 0 && !is_lenient(w))
 			rc = check_key(t, node.key, false, number);
-		if (rc == ERR_OK && head.flags == PAGES_BRANCH)
+		if (rc == ERR_OK && head.flags == PAGES_BRANCH && is_wanted)
 			rc = walk_page(t, node.child, level + 1);
 		rc = pass(w, rc);
 	}
@@ -366,12 +387,15 @@ walk_tree(struct walk *w, const char *name, const struct pages_db *db)
 {
 	bool is_empty = db->root == SIZE_MAX;
 	struct tree t = {.walk = w, .name = name, .db = db};
+	bool is_log;
 	int rc;
 
 	t.is_list = db == &w->meta->free;
 	t.is_main = db == &w->meta->main;
 	/* The batches are many; the first page of each is looked at only where it counts. */
-	t.has_runs_checked = w->how == PAGES_STRICT_RUNS || strcmp(name, "log") != 0;
+	is_log = strcmp(name, "log") == 0;
+	t.has_runs_checked = w->how == PAGES_STRICT_RUNS || !is_log;
+	t.has_edges_only = w->how == PAGES_STRICT_EDGES && is_log;
 	if (!t.is_list && !t.is_main && db->flags != 0 && !is_lenient(w))
 		return pages_bad(
 		    w->p, "the record of %s has flags of another kind", name);
@@ -383,7 +407,7 @@ walk_tree(struct walk *w, const char *name, const struct pages_db *db)
 	if (t.pages == NULL)
 		return ERR_NOMEM;
 	rc = pass(w, walk_page(&t, db->root, 0));
-	if (rc == ERR_OK && !is_lenient(w))
+	if (rc == ERR_OK && !is_lenient(w) && !t.has_edges_only)
 		rc = check_sums(&t);
 	free(t.pages);
 	return rc;
@@ -399,7 +423,7 @@ begin(struct walk *w)
 	w->is_whole = true;
 	w->end = w->meta->last_page < there ? w->meta->last_page + 1 : (size_t)there;
 	w->seen = calloc(1, w->end / 8 + 1);
-	w->used = malloc(w->p->page_bytes);
+	w->used = malloc(w->p->page_bytes / 16);
 	return w->seen == NULL || w->used == NULL ? ERR_NOMEM : ERR_OK;
 }
 

@@ -31,8 +31,8 @@ enum store_db {
 struct store_options {
 	const char *directory;
 	bool read_only;
-	bool must_exist;    /* as with read_only: nothing is made */
-	bool deletes;       /* batches: so it has to be looked at closely */
+	bool edges_only; /* with read_only: of the log only its first and last entry */
+	bool must_exist; /* as with read_only: nothing is made */
 	uint64_t map_bytes; /* not used with read_only, as are the rest */
 	uint64_t
 	    reserve_bytes; /* the map reaches at least this far beyond the last page */
@@ -66,8 +66,17 @@ int store_create(struct store *s);
 /* A new file's name does not survive a power cut before its directory is synced. */
 int store_sync_directory(struct store *s);
 
-/* Look at all of it again, as closely as for deleting. Errors: as store_open(). */
+/* Look at all of it again, the first page of each value too. Errors: as store_open(). */
 int store_check(struct store *s);
+
+/*
+ * Is it safe to delete, or to replace, these entries? For values of many pages LMDB takes
+ * their first page's word for what it frees. At most so many of them are looked at, as they
+ * are in the file: in a read transaction, or in one that has not written any of them.
+ * Errors: ERR_CORRUPT, ERR_VERSION, ERR_IO: not (logged now and then); ERR_NOMEM.
+ */
+int store_check_runs(struct store *s, enum store_db db, struct bytes first,
+    struct bytes last, size_t most);
 
 /* Write a consistent copy, without what is free, to a new file. Errors: ERR_FULL, ERR_IO. */
 int store_copy(struct store *s, int fd);

@@ -99,8 +99,8 @@ begin_checked(struct store *s, MDB_txn **txn)
 			rc = mdb_txn_begin(s->env, NULL, MDB_RDONLY, txn);
 		if (rc != MDB_SUCCESS)
 			return store_report(s, "begin to read", rc);
-		rc = structure_check(
-		    s->disk.fd, s->directory, mdb_txn_id(*txn), s->deletes);
+		rc = structure_check(s->disk.fd, s->directory, mdb_txn_id(*txn),
+		    s->edges_only ? PAGES_STRICT_EDGES : PAGES_STRICT);
 		if (rc != ERR_OK)
 			mdb_txn_abort(*txn);
 	}
@@ -320,7 +320,7 @@ store_open(struct store **out, const struct store_options *o)
 		return ERR_NOMEM;
 	s->disk = (struct disk){.dir_fd = -1, .fd = -1};
 	s->read_only = o->read_only;
-	s->deletes = o->deletes;
+	s->edges_only = o->read_only && o->edges_only;
 	s->accept = o->accept;
 	s->context = o->context;
 	s->directory = strdup(o->directory);
@@ -408,11 +408,21 @@ store_check(struct store *s)
 		rc = store_begin_read(s);
 		if (rc != ERR_OK)
 			return rc;
-		rc =
-		    structure_check(s->disk.fd, s->directory, mdb_txn_id(s->txn), true);
+		rc = structure_check(
+		    s->disk.fd, s->directory, mdb_txn_id(s->txn), PAGES_STRICT_RUNS);
 		store_end(s);
 	}
 	return rc;
+}
+
+int
+store_check_runs(struct store *s, enum store_db db, struct bytes first,
+    struct bytes last, size_t most)
+{
+	const struct pages_range range = {
+	    .name = names[db], .first = first, .last = last, .most = most};
+
+	return structure_check_runs(s->disk.fd, s->directory, &range, &s->runs_repeat);
 }
 
 int

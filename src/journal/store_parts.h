@@ -14,7 +14,7 @@
 struct store {
 	char *directory;
 	bool read_only;
-	bool deletes;
+	bool edges_only;
 	bool is_made;
 	bool is_broken;    /* opened again before the next transaction */
 	bool is_unsettled; /* lock.mdb is of no use, as yet */
@@ -28,7 +28,7 @@ struct store {
 	MDB_txn *reader;              /* kept, reset while it is not open */
 	MDB_txn *txn;
 	struct disk disk;
-	struct log_repeat repeat, files_repeat;
+	struct log_repeat repeat, files_repeat, runs_repeat;
 };
 
 /* Translate LMDB's code (or an errno), and log what is not part of everyday life. */

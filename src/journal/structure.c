@@ -13,8 +13,7 @@
 #include <unistd.h>
 
 #include "err.h"
-#include "log.h"
-#include "pages.h"
+#include "now.h"
 
 static int
 tell(const char *directory, const struct pages *p, int rc)
@@ -62,7 +61,7 @@ structure_look(int dir_fd, const char *directory)
 }
 
 int
-structure_check(int fd, const char *directory, size_t txn_id, bool runs)
+structure_check(int fd, const char *directory, size_t txn_id, enum pages_how how)
 {
 	struct pages p = {0};
 	const struct pages_meta *meta = &p.metas[txn_id & 1];
@@ -71,6 +70,23 @@ structure_check(int fd, const char *directory, size_t txn_id, bool runs)
 	if (rc == ERR_OK && meta->txn_id != txn_id)
 		return ERR_NOTFOUND;
 	if (rc == ERR_OK)
-		rc = pages_check(&p, meta, runs ? PAGES_STRICT_RUNS : PAGES_STRICT);
+		rc = pages_check(&p, meta, how);
 	return tell(directory, &p, rc);
+}
+
+int
+structure_check_runs(int fd, const char *directory, const struct pages_range *range,
+    struct log_repeat *repeat)
+{
+	struct pages p = {0};
+	int rc = pages_look(&p, fd);
+
+	if (rc == ERR_OK)
+		rc = pages_check_runs(&p, pages_latest(&p), range);
+	if (rc != ERR_OK && rc != ERR_NOMEM)
+		log_repeated(repeat, now_monotonic_ms(), LOG_LEVEL_ERROR, LOG_JOURNAL,
+		    "%s: data.mdb is damaged: %s. Nothing is deleted there; stop the "
+		    "gateway: \"tidegate-admin salvage\" saves what can be read of it",
+		    directory, p.why);
+	return rc;
 }

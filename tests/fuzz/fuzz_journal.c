@@ -8,7 +8,8 @@
 /* sources: journal/journal_identity.c */
 /* sources: journal/journal_letters.c journal/journal_meta.c */
 /* sources: journal/journal_orders.c journal/journal_read.c */
-/* sources: journal/journal_salvage.c journal/pages.c journal/pages_walk.c */
+/* sources: journal/journal_salvage.c journal/pages.c journal/pages_runs.c */
+/* sources: journal/pages_walk.c */
 /* sources: journal/salvage_find.c journal/salvage_write.c journal/store.c */
 /* sources: journal/store_open.c journal/store_room.c journal/structure.c */
 /* seconds: 60 */

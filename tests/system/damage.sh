@@ -76,7 +76,7 @@ is_refused() {
 }
 
 start_mosquitto || bail "no mosquitto"
-start_mock flipped:2 salvaged:2 || bail "no embedded Kafka"
+start_mock flipped:2 salvaged:2 kept:2 || bail "no embedded Kafka"
 ROUTES='{ name = "default"; topic_filters = [ "t/#" ]; topic = "flipped"; envelope = "none"; }'
 write_conf
 check "a backlog of $COUNT" backlog
@@ -176,6 +176,36 @@ JOURNAL_DIR=$WORK/restored
 check "what was restored is in order" journal_check
 check "and has a UUID of its own" test "$(dump --stat --json | jq -r .uuid)" != "$uuid" \
 	-a "$(dump --stat --json | jq -r .parent)" = "$uuid"
+
+# ---- a batch that is not safe to delete ----
+
+JOURNAL_DIR=$WORK/journal
+whole
+# The first page of one says that it has one page more.
+bend_first_page() {
+	python3 - "$JOURNAL_DIR/data.mdb" <<-'END'
+		import struct, sys
+		data = bytearray(open(sys.argv[1], "rb").read())
+		first = [n for n in range(2, len(data) // 4096)
+		         if struct.unpack_from("<QHH", data, n * 4096) == (n, 0, 4)]
+		data[first[len(first) // 2] * 4096 + 12] += 1
+		open(sys.argv[1], "r+b").write(data)
+	END
+}
+bend_first_page
+ROUTES='{ name = "default"; topic_filters = [ "t/#" ]; topic = "kept"; envelope = "none"; }'
+write_conf
+ends_with_1() {
+	timeout 60 "$TOP_BUILDDIR/tidegate-forward" -c "$CONF" --once >"$WORK/kept.log" 2>&1
+	[ $? -eq 1 ]
+}
+consume_start damage kept -w
+check "forward --once delivers, and fails because it cannot be deleted" ends_with_1
+check "with the way out" grep -q 'not the first of a value.*tidegate-admin salvage' "$WORK/kept.log"
+diag_file "kept" "$WORK/kept.log"
+check "nothing else was wrong" test "$(grep -c 'cannot record' "$WORK/kept.log")" -eq 0
+check "Kafka has all of it" consume_finish damage
+check "that is recorded" test "$(dump --stat --json | jq .records)" -eq 0
 
 # ---- under a running gateway ----
 

@@ -13,6 +13,7 @@
 
 #include "../lib/forward_bench.h"
 #include "../lib/tmpdir.h"
+#include "err.h"
 
 /* ---- dead letters ---- */
 
@@ -298,6 +299,49 @@ a_damaged_batch_that_there_is_no_room_for_holds_those_who_reach_it(void **state)
 	bench_finish(&b);
 }
 
+/* The first page of the batch that has this payload says that it has a page more. */
+static void
+bend_first_page(const struct bench *b, const char *payload)
+{
+	size_t size, page = place_in_file(b, payload) / 4096;
+	uint8_t *data = load_file(b, &size), *head = data + page * 4096;
+
+	while (head[10] != 4 || memcmp(head, &page, sizeof(page)) != 0) {
+		page--;
+		head -= 4096;
+	}
+	head[12]++;
+	patch_file(b, page * 4096, head, 16);
+	free(data);
+}
+
+static void
+what_is_not_safe_to_delete_is_delivered_once_and_recorded(void **state)
+{
+	struct bench b;
+
+	bench_init(&b, state);
+	bench_add_route(&b, "all", "#", "t");
+	b.codec = BATCH_CODEC_NONE;
+	fill_batches(&b, 1000);
+	bend_first_page(&b, "450 is the number");
+	for (int i = 0; i < 2; i++) {
+		bench_start(&b);
+		bench_run_ms(&b, 10000);
+		bench_assert_landed(&b, "t", 1, 1000, 0, 1);
+		assert_true(forwarder_is_idle(b.forwarder));
+		assert_false(forwarder_is_empty(b.forwarder));
+		assert_int_equal(forwarder_journal_error(b.forwarder), ERR_CORRUPT);
+		assert_int_equal(forwarder_checkpoint(b.forwarder), 0);
+		assert_true(forwarder_timeout_ms(b.forwarder, b.now_ms) > 0);
+		assert_int_equal(bench_stat_of(&b, 0).acked_seq, 1000);
+		assert_int_equal(bench_stat_journal(&b).batches, 10);
+		bench_stop(&b); /* the second one has nothing to send */
+	}
+	assert_int_equal(b.sink.landed_count, 1000);
+	bench_finish(&b);
+}
+
 static void
 put_le32(uint8_t *to, uint32_t n)
 {
@@ -364,6 +408,7 @@ main(void)
 	    TEST(no_room_for_a_refused_one_holds_its_route),
 	    TEST(a_damaged_batch_is_set_aside_and_the_rest_goes),
 	    TEST(a_damaged_batch_that_there_is_no_room_for_holds_those_who_reach_it),
+	    TEST(what_is_not_safe_to_delete_is_delivered_once_and_recorded),
 	    TEST(a_record_that_cannot_be_decoded_is_set_aside_with_those_behind_it),
 	};
 

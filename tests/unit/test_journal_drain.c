@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/damage.h"
 #include "../lib/journals.h"
 #include "../lib/records.h"
 #include "../lib/tmpdir.h"
@@ -389,6 +390,58 @@ dead_letters_are_bounded(void **state)
 	journal_close(j);
 }
 
+/* A file's first page of the batch that has this text in it says what it is not. */
+static void
+bend_run(const char *directory, const char *text)
+{
+	struct buffer file = {0};
+	uint8_t *at;
+
+	damage_load(directory, &file);
+	at = memmem(file.data, file.size, text, strlen(text));
+	assert_non_null(at);
+	at -= (size_t)(at - file.data) % 4096;
+	assert_int_equal(at[10], 4);
+	at[12]++; /* pages */
+	damage_store(directory, &file);
+	buffer_fini(&file);
+}
+
+/* Deleting it would free pages of another. What is delivered is recorded all the same. */
+static void
+batch_that_is_not_safe_to_delete_stays(void **state)
+{
+	static char payload[10000];
+	struct journal *j = journals_open(*state, JOURNAL_INGEST);
+	uint64_t acked, to = 3;
+	struct journal_stat s;
+	struct record r;
+	bool left = false;
+
+	for (int i = 1; i <= 4; i++) {
+		memset(payload, 'x', sizeof(payload) - 1);
+		payload[snprintf(payload, sizeof(payload), "record %d", i)] = ',';
+		records_plain(&r, "n", payload);
+		assert_int_equal(journal_stage(j, &r), ERR_OK);
+		assert_int_equal(journal_commit(j), ERR_OK);
+	}
+	journal_close(j);
+	bend_run(*state, "record 2,");
+	j = journals_open(*state, JOURNAL_FORWARD);
+	assert_int_equal(journal_routes_set(j, one_route, 1, &acked), ERR_OK);
+	assert_int_equal(journal_acknowledge(j, &to, &left), ERR_CORRUPT);
+	assert_true(left);
+	journal_close(j);
+	j = journals_open(*state, JOURNAL_FORWARD);
+	assert_int_equal(journal_routes_set(j, one_route, 1, &acked), ERR_OK);
+	assert_int_equal(acked, 3);
+	s = stat_of(j);
+	assert_int_equal(s.batches, 4);
+	journal_stat_fini(&s);
+	assert_int_equal(journals_check_dense(j, 1), 5);
+	journal_close(j);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tmpdir_setup, tmpdir_teardown)
 
 int
@@ -406,6 +459,7 @@ main(void)
 	    TEST(whole_batches_go_and_a_part_stays),
 	    TEST(slowest_route_holds_the_journal),
 	    TEST(gap_at_the_end_is_acknowledged_like_records),
+	    TEST(batch_that_is_not_safe_to_delete_stays),
 	    TEST(long_backlog_goes_in_bounded_steps),
 	    TEST(dead_letters_are_kept_in_order_and_duplicates_ignored),
 	    TEST(dead_letters_are_bounded),

@@ -14,6 +14,7 @@
 #include "../lib/damage.h"
 #include "../lib/tmpdir.h"
 #include "err.h"
+#include "journal/journal_private.h"
 #include "journal/pages.h"
 
 #define FLAGS_AT   10 /* in a page; a page's number is in front */
@@ -373,6 +374,105 @@ the_first_page_of_a_batch_is_looked_at_where_it_counts(void **state)
 	close_file(&f);
 }
 
+static int
+check_runs(struct file *f, uint64_t first_seq, uint64_t last_seq)
+{
+	uint8_t first[8], last[8];
+	const struct pages_range range = {
+	    .name = "log", .first = {first, 8}, .last = {last, 8}, .most = 1000};
+
+	be64_put(first, first_seq);
+	be64_put(last, last_seq);
+	assert_int_equal(look(f), ERR_OK);
+	return pages_check_runs(&f->pages, f->meta, &range);
+}
+
+struct run {
+	uint64_t seq;
+	size_t number; /* of its first page */
+};
+
+/* The last batch that has pages of its own. */
+static int
+note_run(void *context, struct bytes key, const struct pages_place *place)
+{
+	struct run *run = context;
+
+	if (place->bytes > PAGE_BYTES)
+		*run =
+		    (struct run){be64_get(key.data), (size_t)(place->at / PAGE_BYTES)};
+	return ERR_OK;
+}
+
+/* Before a batch is deleted, and of those that are to be deleted only. */
+static void
+the_first_page_of_a_batch_is_looked_at_before_it_goes(void **state)
+{
+	struct run run = {0};
+	struct file f;
+	bool whole;
+	uint8_t *at;
+
+	open_whole(&f, state);
+	assert_int_equal(
+	    pages_walk(&f.pages, f.meta, "log", PAGES_STRICT, note_run, &run, &whole),
+	    ERR_OK);
+	assert_true(run.seq > 1);
+	assert_int_equal(check_runs(&f, 0, UINT64_MAX), ERR_OK);
+	at = page(&f, run.number);
+	at[LOWER_AT]++; /* one page more than it has */
+	assert_int_equal(check_runs(&f, 0, UINT64_MAX), ERR_CORRUPT);
+	assert_int_equal(check_runs(&f, run.seq, run.seq), ERR_CORRUPT);
+	assert_int_equal(check_runs(&f, 0, run.seq - 1), ERR_OK);
+	assert_int_equal(check_runs(&f, run.seq + 1, UINT64_MAX), ERR_OK);
+	at[LOWER_AT]--;
+	at[0]++; /* another one's number */
+	assert_int_equal(check_runs(&f, run.seq, run.seq), ERR_CORRUPT);
+	at[0]--;
+	assert_int_equal(check_runs(&f, 0, UINT64_MAX), ERR_OK);
+	close_file(&f);
+}
+
+/* Who only looks at both ends does not wait for what is in between. */
+static void
+edges_are_looked_at_alone_where_that_is_enough(void **state)
+{
+	struct file f;
+	uint8_t *root, saved[PAGE_BYTES];
+	size_t number, count;
+
+	open_whole(&f, state);
+	assert_int_equal(check(&f, PAGES_STRICT_EDGES), ERR_OK);
+	memcpy(&number, record_of(&f, "log") + 40, sizeof(number));
+	root = page(&f, number);
+	assert_int_equal(get16(root + FLAGS_AT), 1);
+	count = (size_t)(get16(root + LOWER_AT) - NODES_AT) / 2;
+	assert_true(count > 2);
+	for (size_t i = 0; i < count; i++) {
+		bool is_edge = i == 0 || i + 1 == count;
+		uint8_t *child = page(&f, get16(root + get16(root + NODES_AT + 2 * i)));
+
+		memcpy(saved, child, PAGE_BYTES);
+		memset(child, 0, PAGE_BYTES);
+		assert_int_equal(check(&f, PAGES_STRICT), ERR_CORRUPT);
+		assert_int_equal(
+		    check(&f, PAGES_STRICT_EDGES), is_edge ? ERR_CORRUPT : ERR_OK);
+		memcpy(child, saved, PAGE_BYTES);
+	}
+	/* The first one is not another one: the keys tell. */
+	memcpy(saved, root, PAGE_BYTES);
+	memcpy(root + get16(root + NODES_AT), root + get16(root + NODES_AT + 2), 4);
+	assert_int_equal(check(&f, PAGES_STRICT_EDGES), ERR_CORRUPT);
+	memcpy(root, saved, PAGE_BYTES);
+	assert_int_equal(check(&f, PAGES_STRICT_EDGES), ERR_OK);
+	/* How many pages are free is one of the figures. */
+	root = page(&f, f.meta->free.root);
+	assert_int_equal(get16(root + FLAGS_AT), 2);
+	memset(root + get16(root + NODES_AT) + 8 + 8, 0x7f, 8);
+	assert_int_equal(check(&f, PAGES_STRICT_EDGES), ERR_CORRUPT);
+	close_file(&f);
+}
+
 /* ---- visiting ---- */
 
 static int
@@ -440,6 +540,8 @@ main(void)
 	    TEST(bent_records_are_told),
 	    TEST(a_free_page_that_is_in_use_is_told),
 	    TEST(the_first_page_of_a_batch_is_looked_at_where_it_counts),
+	    TEST(the_first_page_of_a_batch_is_looked_at_before_it_goes),
+	    TEST(edges_are_looked_at_alone_where_that_is_enough),
 	    TEST(entries_are_visited_as_far_as_they_can_be_reached),
 	};
 	return cmocka_run_group_tests_name("pages", tests, NULL, NULL);
