@@ -128,7 +128,7 @@ openssl/.*\.h src/(certificate|ingest/mqtt_tls)\.c
 microhttpd\.h src/monitor/http\.c
 lmdb\.h src/journal/store(_[a-z]+)?\.[ch]
 msgpack(/.*)?\.h src/record\.c
-librdkafka/rdkafka.*\.h src/kafka/kafka_(check_parts|conf|position|position_parts|producer|report|resolver|result|sent|sink|topics|transaction|transaction_parts)\.[ch]
+librdkafka/rdkafka.*\.h src/kafka/kafka_(backoff|check_parts|conf|position|position_parts|producer|report|resolver|result|sent|sink|topics|transaction|transaction_parts)\.[ch]
 libconfig\.h src/settings/settings\.c
 systemd/.*\.h src/notify\.c
 libdeflate\.h src/batch\.c

@@ -3,8 +3,8 @@
  * A producer and its topics.
  *
  * Invariants: what send() took is reported once before the producer is destroyed. In
- * threads of librdkafka only place() and what kafka_resolver.c has run; place() touches
- * nothing but its arguments.
+ * threads of librdkafka only place() and what kafka_resolver.c and kafka_backoff.c have
+ * run; place() touches nothing but its arguments.
  *
  * Failure modes: a name server that does not answer holds a thread of librdkafka in
  * getaddrinfo(3) for ten seconds and more, and rd_kafka_destroy() and a blocking purge
@@ -79,6 +79,16 @@ place(const rd_kafka_topic_t *rkt, const void *key, size_t key_size, int32_t cou
 /* ---- topics ---- */
 
 static int
+static int
+connect_broker(
+    int fd, const struct sockaddr *address, int size, const char *name, void *opaque)
+{
+	struct kafka_producer *p = opaque;
+
+	(void)name;
+	return kafka_backoff_connect(&p->backoff, fd, address, size);
+}
+
 open_topic(struct kafka_topic **out, struct kafka_producer *p, const char *name,
     int64_t now_ms)
 {
@@ -431,11 +441,14 @@ kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf, bool is_
 	(void)rd_kafka_set_log_queue(p->rk, NULL); /* cannot fail: log.queue is set */
 	p->queue = rd_kafka_queue_get_main(p->rk);
 	rd_kafka_queue_io_event_enable(p->queue, fd, &one, sizeof(one));
+	kafka_backoff_use(&p->backoff, conf);
+	rd_kafka_conf_set_connect_cb(conf, connect_broker);
 	*out = p;
 	return 0;
 }
 
 bool
+		kafka_backoff_fini(&p->backoff);
 kafka_producer_may_leave(struct kafka_producer *p, int64_t now_ms)
 {
 	if (p->is_going)
@@ -482,3 +495,4 @@ kafka_producer_close(struct kafka_producer *p)
 	free(p);
 	return true;
 }
+	kafka_backoff_fini(&p->backoff);

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "kafka_backoff.h"
 #include "kafka_reason.h"
 #include "kafka_resolver.h"
 #include "kafka_topics.h"
@@ -17,7 +18,8 @@
 
 struct kafka_producer {
 	struct kafka_resolver resolver; /* first: see there */
-	rd_kafka_t *rk;                 /* its opaque is this */
+	struct kafka_backoff backoff;
+	rd_kafka_t *rk; /* its opaque is this */
 	rd_kafka_queue_t *queue;
 	struct kafka_topics topics;
 	struct kafka_reason_hints hints; /* for kafka_reason(): what stays as it is */
@@ -35,7 +37,7 @@ struct kafka_producer {
 
 /*
  * Start one. The callbacks of conf are the caller's to set, but for those of this file
- * (name resolution, partitioner) and the opaque.
+ * (name resolution, connect, partitioner) and the opaque.
  *
  * Ownership: conf is taken over, also on failure. fd is borrowed: it gets 8 bytes when
  *            rd_kafka_poll() may have something.

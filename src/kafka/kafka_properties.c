@@ -157,6 +157,13 @@ kafka_properties_own(const struct settings *s, kafka_property_set *set, void *co
 	    {"queue.buffering.max.kbytes", kbytes},
 	    {"sticky.partitioning.linger.ms", "0"},
 	    {"socket.keepalive.enable", "true"},
+	    /* With 1 s each try to connect would ask the name server. */
+	    {"broker.address.ttl", "60000"},
+	    /*
+	     * Its default otherwise is three times topic.metadata.refresh.interval.ms,
+	     * which overflows from 12 minutes on (2.0.2): a request each second.
+	     */
+	    {"metadata.max.age.ms", "900000"},
 	    {"log.queue", "true"},
 	    {"batch.size", k->batch_size_bytes < 0 ? NULL : batch},
 	    {"linger.ms", k->linger_ms < 0 ? NULL : linger},

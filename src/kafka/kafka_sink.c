@@ -130,6 +130,8 @@ on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 
 	(void)rk;
 	hints.certificate = s->certificate_text;
+	if (kafka_backoff_is_cause(reason))
+		return; /* the cause has been told, by the connect before this one */
 	kafka_reason_discreet(plain, sizeof(plain), reason);
 	log_debug(LOG_CONNECTION, "librdkafka: %s", plain);
 	by = kafka_reason(text, sizeof(text), plain, &hints);
