@@ -47,6 +47,9 @@ struct forwarder_options {
 	 * one is delivered.
 	 */
 	int retries;
+	/* With exactly once a transaction ends when it has so many records, or is so old. */
+	size_t transaction_max_records;
+	int64_t transaction_max_ms;
 	/* Orders to drop the oldest may come: how far was sent is noted in the journal. */
 	bool may_drop_oldest;
 	/* Counts what was delivered as acked_seq moves over it. Borrowed; NULL: nobody. */

@@ -116,6 +116,8 @@ struct settings_kafka {
 	enum settings_delivery delivery;
 	char *transactional_id; /* these two: with SETTINGS_EXACTLY_ONCE */
 	char *position_topic;
+	int transaction_max_messages; /* these two likewise: then it is committed */
+	int transaction_max_ms;
 	char *acks;               /* "all", "1", "0" */
 	char *compression;        /* librdkafka's words */
 	int64_t batch_size_bytes; /* -1: librdkafka's default */

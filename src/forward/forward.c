@@ -75,6 +75,9 @@ open_forwarder(struct forward *f)
 	    .route_count = f->route_count,
 	    .buffer_max_bytes = f->worker->settings->kafka.buffer_max_bytes,
 	    .retries = f->worker->settings->kafka.retries,
+	    .transaction_max_records =
+		(size_t)f->worker->settings->kafka.transaction_max_messages,
+	    .transaction_max_ms = f->worker->settings->kafka.transaction_max_ms,
 	    .topics = &f->topics,
 	    .latency = &f->latency,
 	    .may_drop_oldest =

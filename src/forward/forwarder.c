@@ -95,7 +95,7 @@ forwarder_open(struct forwarder **out, const struct forwarder_options *o)
 	if (err == 0)
 		err = forwarder_open_marks(f);
 	if (err == 0)
-		err = transaction_init(f);
+		err = transaction_init(f, o);
 	if (err != 0)
 		goto fail;
 	f->sink->delivered = take_delivery;

@@ -26,6 +26,7 @@
 void
 forwarder_leave_run(struct forwarder *f, struct lane *lane)
 {
+	transaction_sum_sent(lane);
 	if (lane->run != NULL)
 		readahead_leave(f->readahead, lane->run);
 	lane->run = NULL;

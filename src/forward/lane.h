@@ -132,6 +132,7 @@ struct lane {
 	struct position_route place; /* as committed */
 	struct position_mark sent;   /* the last of the open transaction; seq 0: none */
 	uint64_t kept_bytes;
+	struct bytes sent_stored;    /* what sent.sum will be of; NULL: it is set */
 	bool is_late; /* its records did not come back in time */
 
 	const char *name;

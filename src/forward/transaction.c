@@ -23,16 +23,14 @@
 #include "err.h"
 #include "forwarder_parts.h"
 
-#define RECORDS_MAX    50000
-#define AGE_MS         200
 #define AGAIN_MS       10 /* the sink has waited itself before it says "again" */
-#define RECOVER_MS     50 /* likewise; for as long as Kafka is away */
+#define RECOVER_MS     20 /* likewise; for as long as Kafka is away */
 #define DELAY_FIRST_MS 1000
 #define DELAY_LAST_MS  30000
 #define RUSHED_MS      10000
 
 int
-transaction_init(struct forwarder *f)
+transaction_init(struct forwarder *f, const struct forwarder_options *o)
 {
 	struct transaction *t = &f->transaction;
 	uint64_t number;
@@ -44,6 +42,8 @@ transaction_init(struct forwarder *f)
 	snprintf(t->instance, sizeof(t->instance), "%016" PRIx64, number);
 	t->state = TRANSACTION_RECOVERING;
 	t->late_ms = TRANSACTION_LATE_MS;
+	t->record_max = o->transaction_max_records;
+	t->age_max_ms = o->transaction_max_ms;
 	return 0;
 }
 
@@ -66,7 +66,7 @@ transaction_admits(struct forwarder *f, const struct lane *lane)
 	if (t->state == TRANSACTION_NONE)
 		return true;
 	if (t->state != TRANSACTION_OPEN || t->must_end || t->must_abort ||
-	    f->now_ms < t->again_ms)
+	    t->record_count >= t->record_max || f->now_ms < t->again_ms)
 		return false;
 	if (lane->route == NULL || t->record_count == 0 || t->owner == lane)
 		return true;
@@ -83,16 +83,26 @@ transaction_gap_sum(void)
 	return position_hash((struct bytes){"gap", 3});
 }
 
-static uint64_t
-sum_of_next(const struct lane *lane)
+/* The record of next_seq; data NULL: there is none, it is the news of a gap. */
+static struct bytes
+stored_of_next(const struct lane *lane)
 {
 	const struct run *run = lane->run;
 	uint64_t seq = lane->next_seq;
 
 	if (run == NULL || run->view == NULL || seq < run->base_seq ||
 	    seq >= run->end_seq)
-		return transaction_gap_sum();
-	return position_hash(run_stored(run, seq));
+		return (struct bytes){NULL, 0};
+	return run_stored(run, seq);
+}
+
+/* Of all that a transaction sends only the last one's sum counts, and it takes long. */
+void
+transaction_sum_sent(struct lane *lane)
+{
+	if (lane->sent_stored.data != NULL)
+		lane->sent.sum = position_hash(lane->sent_stored);
+	lane->sent_stored.data = NULL;
 }
 
 void
@@ -107,9 +117,10 @@ transaction_note_sent(struct forwarder *f, struct lane *lane)
 		t->owner = lane->careful_limit > 0 ? lane : NULL;
 	}
 	t->record_count++;
+	lane->sent_stored = stored_of_next(lane);
 	lane->sent = (struct position_mark){
 	    .seq = lane->next_seq,
-	    .sum = sum_of_next(lane),
+	    .sum = lane->sent_stored.data == NULL ? transaction_gap_sum() : 0,
 	    .asked = lane->asked,
 	};
 }
@@ -119,7 +130,7 @@ transaction_note_passed(struct forwarder *f, struct lane *lane, uint64_t seq)
 {
 	/* Nothing was sent of it when the gap is not announced. */
 	if (f->transaction.state != TRANSACTION_NONE && lane->sent.seq != 0 &&
-	    lane->sent.sum == transaction_gap_sum())
+	    lane->sent_stored.data == NULL && lane->sent.sum == transaction_gap_sum())
 		lane->sent.seq = seq;
 }
 
@@ -204,9 +215,10 @@ make_position(struct forwarder *f)
 	journal_uuid_text(journal_identity(f->journal)->uuid, uuid);
 	err = position_begin(&t->position, uuid, t->instance);
 	for (size_t i = 0; i < f->lane_count && err == 0; i++) {
-		const struct lane *lane = &f->lanes[i];
+		struct lane *lane = &f->lanes[i];
 		struct position_route place = lane->place;
 
+		transaction_sum_sent(lane);
 		if (lane->sent.seq != 0 && lane->sent.asked != place.last.asked)
 			place.before = place.last;
 		if (lane->sent.seq != 0)
@@ -389,8 +401,9 @@ is_due(const struct forwarder *f, bool is_idle)
 {
 	const struct transaction *t = &f->transaction;
 
-	return t->must_end || t->must_abort || t->record_count >= RECORDS_MAX ||
-	       (t->record_count > 0 && (is_idle || f->now_ms - t->begun_ms >= AGE_MS));
+	return t->must_end || t->must_abort || t->record_count >= t->record_max ||
+	       (t->record_count > 0 &&
+		   (is_idle || f->now_ms - t->begun_ms >= t->age_max_ms));
 }
 
 int
@@ -446,7 +459,7 @@ transaction_next_ms(const struct forwarder *f)
 		return t->again_ms > f->now_ms ? t->again_ms : f->now_ms + RECOVER_MS;
 	case TRANSACTION_OPEN:
 		if (t->record_count > 0)
-			return t->begun_ms + AGE_MS;
+			return t->begun_ms + t->age_max_ms;
 		return t->again_ms > f->now_ms ? t->again_ms : -1;
 	case TRANSACTION_ENDING: /* later than that: when something comes back */
 		return transaction_late_at_ms(f) > f->now_ms ? transaction_late_at_ms(f)

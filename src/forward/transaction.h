@@ -23,6 +23,7 @@
 #include "position.h"
 
 struct forwarder;
+struct forwarder_options;
 
 enum transaction_state {
 	TRANSACTION_NONE,       /* at least once */
@@ -35,7 +36,9 @@ enum transaction_state {
 
 struct transaction {
 	enum transaction_state state;
-	size_t record_count;  /* sent in it */
+	size_t record_count; /* sent in it */
+	size_t record_max;
+	int64_t age_max_ms;
 	struct lane *owner;   /* has it alone; NULL: all may join */
 	struct lane *waiting; /* wants one alone */
 	bool must_end;        /* a lane has to settle before it goes on */
@@ -66,7 +69,7 @@ struct transaction {
 int transaction_step(struct forwarder *f, bool is_idle);
 
 /* Errors: ERR_IO (no random numbers). */
-int transaction_init(struct forwarder *f);
+int transaction_init(struct forwarder *f, const struct forwarder_options *o);
 void transaction_fini(struct transaction *t);
 
 /* May the lane send a record now? */
@@ -74,6 +77,9 @@ bool transaction_admits(struct forwarder *f, const struct lane *lane);
 
 /* It has sent next_seq, or the news of a gap there. Before lane_send(). */
 void transaction_note_sent(struct forwarder *f, struct lane *lane);
+
+/* Make lane->sent whole, before the run goes that the lane stands in. */
+void transaction_sum_sent(struct lane *lane);
 
 /* What it has sent last stands for all up to this sequence: the news of a gap. */
 void transaction_note_passed(struct forwarder *f, struct lane *lane, uint64_t seq);

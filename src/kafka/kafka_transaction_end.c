@@ -118,8 +118,8 @@ kafka_transaction_adapt(struct kafka_transaction *t, bool is_committed)
 		if (t->bytes_max < BYTES_MIN)
 			t->bytes_max = BYTES_MIN;
 	} else if (is_committed && took_ms < SLOW_MS / 4 &&
-		   t->bytes_max < UINT64_MAX / 2) {
-		t->bytes_max *= 2;
+		   t->bytes_max < UINT64_MAX / 4) {
+		t->bytes_max *= 4;
 	}
 }
 

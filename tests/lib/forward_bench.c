@@ -31,6 +31,8 @@ bench_init(struct bench *b, void **state)
 	b->dead_max_bytes = 1 << 20;
 	b->codec = BATCH_CODEC_ZSTD;
 	b->retries = -1;
+	b->transaction_max_records = 50000;
+	b->transaction_max_ms = 200;
 	b->now_ms = 1000;
 	fake_sink_init(&b->sink);
 }
@@ -124,6 +126,8 @@ bench_start(struct bench *b)
 	    .route_count = b->settings.route_count,
 	    .buffer_max_bytes = b->buffer_max_bytes,
 	    .retries = b->retries,
+	    .transaction_max_records = b->transaction_max_records,
+	    .transaction_max_ms = b->transaction_max_ms,
 	    .may_drop_oldest = b->may_drop_oldest,
 	    .latency = &b->latency,
 	};

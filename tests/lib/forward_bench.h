@@ -31,6 +31,8 @@ struct bench {
 	uint64_t buffer_max_bytes;
 	uint64_t dead_max_bytes;
 	int retries;
+	size_t transaction_max_records;
+	int64_t transaction_max_ms;
 	bool may_drop_oldest;
 	enum batch_codec codec;
 	struct journal *journal;

@@ -76,6 +76,49 @@ a_transaction_is_larger_than_the_buffer(void **state)
 }
 
 static void
+a_transaction_has_no_more_records_than_it_may(void **state)
+{
+	struct bench b;
+
+	begin(&b, state);
+	bench_add_route(&b, "one", "#", "one");
+	bench_add_route(&b, "two", "#", "two");
+	bench_fill(&b, "dev", 1, 1000, 20);
+	b.transaction_max_records = 70;
+	bench_start(&b);
+	while (b.sink.committed_count < 2000) {
+		size_t before = b.sink.committed_count;
+
+		run_until_commits(&b, b.sink.commit_count + 1);
+		assert_in_range(b.sink.committed_count - before, 1, 70);
+	}
+	bench_run_to_the_end(&b);
+	assert_exactly_once(&b, "one", 1000, 0);
+	assert_exactly_once(&b, "two", 1000, 0);
+	assert_int_equal(b.sink.abort_count, 0);
+	bench_finish(&b);
+}
+
+/* Half as many would do with 200 ms. */
+static void
+a_transaction_that_is_old_ends(void **state)
+{
+	struct bench b;
+
+	begin(&b, state);
+	bench_add_route(&b, "all", "#", "t");
+	bench_fill(&b, "dev", 1, 20000, 20);
+	b.buffer_max_bytes = 256 << 10;
+	b.sink.batches_per_poll = 1;
+	b.transaction_max_ms = 20;
+	bench_start(&b);
+	bench_run_to_the_end(&b);
+	assert_exactly_once(&b, "t", 20000, 0);
+	assert_in_range(b.sink.commit_count, 10, 10000);
+	bench_finish(&b);
+}
+
+static void
 nothing_counts_before_the_commit(void **state)
 {
 	struct bench b;
@@ -289,6 +332,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    TEST(everything_arrives_in_a_few_transactions),
 	    TEST(a_transaction_is_larger_than_the_buffer),
+	    TEST(a_transaction_has_no_more_records_than_it_may),
+	    TEST(a_transaction_that_is_old_ends),
 	    TEST(nothing_counts_before_the_commit),
 	    TEST(stopping_commits_what_is_open),
 	    TEST(a_crash_before_the_commit_leaves_nothing),

@@ -67,6 +67,8 @@ defaults_are_those_of_the_interface(void **state)
 	assert_int_equal(s->kafka.buffer_max_bytes, 8 << 20);
 	assert_int_equal(s->kafka.retries, -1);
 	assert_int_equal(s->kafka.shutdown_ms, 5000);
+	assert_int_equal(s->kafka.transaction_max_messages, 50000);
+	assert_int_equal(s->kafka.transaction_max_ms, 200);
 	assert_int_equal(s->kafka.property_count, 0);
 	assert_int_equal(s->route_count, 1);
 	assert_null(s->status.kafka_topic);
@@ -124,6 +126,7 @@ static const char every_option[] =
     "  client_id_prefix = \"x\"; delivery = \"at_least_once\"; acks = 1;\n"
     "  compression = \"lz4\"; batch_size_bytes = \"65537 B\"; linger_ms = 0x1388;\n"
     "  buffer_max_bytes = \"3 MiB\"; retries = 3; shutdown_ms = 0;\n"
+    "  transaction_max_messages = 100000; transaction_max_ms = 2000;"
     "  properties = ( \"security.protocol = SASL_SSL\", "
     "\"sasl.password=a=\\\"b\\\"\",\n"
     "    \"ssl.key.password=file:/k\", \"debug=msg\" ); };\n"
@@ -183,6 +186,8 @@ every_option_is_taken(void **state)
 	assert_int_equal(s->kafka.buffer_max_bytes, 3 << 20);
 	assert_int_equal(s->kafka.retries, 3);
 	assert_int_equal(s->kafka.shutdown_ms, 0);
+	assert_int_equal(s->kafka.transaction_max_messages, 100000);
+	assert_int_equal(s->kafka.transaction_max_ms, 2000);
 	assert_int_equal(s->kafka.property_count, 4);
 	assert_string_equal(s->kafka.properties[0].name, "security.protocol");
 	assert_string_equal(s->kafka.properties[0].value, "SASL_SSL");
