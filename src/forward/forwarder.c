@@ -33,6 +33,13 @@
 #define REOPEN_FIRST_MS 1000
 #define REOPEN_LAST_MS  30000
 
+/*
+ * librdkafka takes some 500 bytes for a record, however small it is: so beside the room
+ * in bytes there is a limit to their number, which payloads of 200 bytes do not reach.
+ */
+#define RECORD_LEAST_BYTES 256
+#define IN_FLIGHT_USUAL    8192
+
 #define LANES_MAX ((size_t)1 << (64 - FORWARDER_SLOT_BITS))
 
 static void
@@ -77,6 +84,10 @@ forwarder_open(struct forwarder **out, const struct forwarder_options *o)
 	if (o->route_count > 1)
 		f->room.each /= 2;
 	f->room.common = o->buffer_max_bytes - f->room.each * o->route_count;
+	f->room.in_flight_max =
+	    (size_t)((f->room.each + f->room.common) / RECORD_LEAST_BYTES);
+	if (f->room.in_flight_max < IN_FLIGHT_USUAL)
+		f->room.in_flight_max = IN_FLIGHT_USUAL;
 	f->marks_sent = o->may_drop_oldest;
 	f->has_progress = true;
 	f->is_dirty = true; /* also truncates what an earlier one has left */

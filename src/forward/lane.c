@@ -380,6 +380,8 @@ lane_may_go(struct lane *l, int64_t now_ms)
 	if (l->end_slot - l->first_slot >= LANE_WINDOW_MAX &&
 	    l->next_slot == l->end_slot)
 		return false;
+	if (l->in_flight >= l->room->in_flight_max)
+		return false;
 	if (l->wanted_bytes > 0 && !lane_find_room(l, l->wanted_bytes))
 		return false;
 	/* What was restamped must not share a batch of Kafka's with what was not. */

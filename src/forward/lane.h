@@ -59,6 +59,7 @@ struct lane_room {
 	uint64_t each;
 	uint64_t common;
 	uint64_t common_used;
+	size_t in_flight_max; /* of one lane, however small its records are */
 };
 
 enum lane_hold {
@@ -131,8 +132,8 @@ struct lane {
 	uint64_t passed_asked;       /* those of passed_filters */
 	struct position_route place; /* as committed */
 	struct position_mark sent;   /* the last of the open transaction; seq 0: none */
-	uint64_t kept_bytes;
 	struct bytes sent_stored;    /* what sent.sum will be of; NULL: it is set */
+	uint64_t kept_bytes;
 	bool is_late; /* its records did not come back in time */
 
 	const char *name;

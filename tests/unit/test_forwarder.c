@@ -114,6 +114,26 @@ what_is_on_its_way_stays_within_the_buffer(void **state)
 	bench_finish(&b);
 }
 
+/* The room in bytes would let all of them go. */
+static void
+small_records_on_their_way_are_bounded_in_number(void **state)
+{
+	struct bench b;
+
+	bench_init(&b, state);
+	bench_add_route(&b, "all", "#", "t");
+	b.buffer_max_bytes = (uint64_t)4 * 1024 * 1024;
+	bench_fill(&b, "dev", 1, 20000, 10);
+	b.sink.is_down = true;
+	bench_start(&b);
+	bench_run_ms(&b, 1000);
+	assert_int_equal(b.sink.out_count, b.buffer_max_bytes / 256);
+	b.sink.is_down = false;
+	bench_run_to_the_end(&b);
+	assert_int_equal(b.sink.landed_count, 20000);
+	bench_finish(&b);
+}
+
 /* Commits of one record each must not make for a small window. */
 static void
 tiny_batches_fill_the_window_too(void **state)
@@ -343,6 +363,7 @@ main(void)
 	    TEST(nothing_is_acknowledged_before_it_is_delivered),
 	    TEST(only_the_finished_prefix_is_acknowledged),
 	    TEST(what_is_on_its_way_stays_within_the_buffer),
+	    TEST(small_records_on_their_way_are_bounded_in_number),
 	    TEST(tiny_batches_fill_the_window_too),
 	    TEST(a_full_sink_is_asked_again),
 	    TEST(a_restart_goes_on_where_it_was),
