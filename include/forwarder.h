@@ -108,10 +108,12 @@ void forwarder_stop(struct forwarder *f);
 bool forwarder_is_settled(const struct forwarder *f);
 
 /*
- * Does no route owe anything, is it recorded, and is the journal truncated? What a route
- * owes that is switched off does not count, nor does what lies behind it and may have to
- * be buried one day because no route matches it.
+ * Does no route owe anything? What a route owes that is switched off does not count, nor
+ * does what lies behind it and may have to be buried one day because no route matches it.
  */
+bool forwarder_is_idle(const struct forwarder *f);
+
+/* And is that recorded, and the journal truncated? */
 bool forwarder_is_empty(const struct forwarder *f);
 
 /*

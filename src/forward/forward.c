@@ -273,6 +273,14 @@ tell_what_stays(struct forward *f)
 
 /* ---- the loop ---- */
 
+/* Nothing is owed, and what is there cannot be deleted: to wait for it is in vain. */
+static bool
+is_beyond_truncation(const struct forward *f)
+{
+	return forwarder_is_idle(f->forwarder) &&
+	       forwarder_journal_error(f->forwarder) == ERR_CORRUPT;
+}
+
 static int
 run(struct forward *f)
 {
@@ -286,8 +294,15 @@ run(struct forward *f)
 		err = forwarder_step(f->forwarder, now_ms, now_real_ms());
 		if (err != 0)
 			break;
+		/* Nobody waits for more. What fails here is tried again, and logged, there. */
+		if (f->worker->once && forwarder_is_idle(f->forwarder))
+			(void)forwarder_checkpoint(f->forwarder);
 		if (f->worker->once && forwarder_is_empty(f->forwarder))
 			break;
+		if (f->worker->once && is_beyond_truncation(f)) {
+			err = ERR_CORRUPT;
+			break;
+		}
 		if (f->worker->once)
 			tell_what_waits(f, now_ms);
 		keep_house(f, now_ms);

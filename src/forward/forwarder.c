@@ -239,14 +239,11 @@ record_positions(struct forwarder *f)
 		if (f->ack_error != 0 || !more)
 			break;
 	}
-	return 0;
 }
 
 static void
 acknowledge(struct forwarder *f)
 {
-	int err;
-
 	collect_positions(f);
 	if ((!f->is_dirty && !f->has_more_to_truncate) || f->now_ms < f->ack_at_ms)
 		return;
@@ -365,7 +362,7 @@ is_done(const struct forwarder *f, const struct lane *lane)
 }
 
 bool
-forwarder_is_empty(const struct forwarder *f)
+forwarder_is_idle(const struct forwarder *f)
 {
 	for (size_t i = 0; i < f->lane_count; i++) {
 		if (!is_done(f, &f->lanes[i]))
