@@ -64,6 +64,9 @@ place(const rd_kafka_topic_t *rkt, const void *key, size_t key_size, int32_t cou
 	if (now == NULL)
 		return partition;
 	now->is_placed = true;
+	/* That of the latest poll() will do for one among many. */
+	if (key == NULL || now->topic->gate.out == 0)
+		now->now_ms = now_monotonic_ms();
 	if (key == NULL && now->now_ms < now->topic->sticky_until_ms &&
 	    now->topic->sticky_partition < count) {
 		partition = now->topic->sticky_partition;
@@ -76,9 +79,6 @@ place(const rd_kafka_topic_t *rkt, const void *key, size_t key_size, int32_t cou
 	return now->is_refused ? INT32_MAX : partition;
 }
 
-/* ---- topics ---- */
-
-static int
 static int
 connect_broker(
     int fd, const struct sockaddr *address, int size, const char *name, void *opaque)
@@ -89,6 +89,9 @@ connect_broker(
 	return kafka_backoff_connect(&p->backoff, fd, address, size);
 }
 
+/* ---- topics ---- */
+
+static int
 open_topic(struct kafka_topic **out, struct kafka_producer *p, const char *name,
     int64_t now_ms)
 {
@@ -181,7 +184,7 @@ ask(struct kafka_producer *p, struct kafka_topic *t, int64_t now_ms)
 	if (p->ask_ms == 0)
 		p->ask_ms = ASK_MS;
 	err = rd_kafka_metadata(p->rk, 0, t->rkt, &m, p->ask_ms);
-	now_ms = now_monotonic_ms();
+	now_ms = p->now_ms = now_monotonic_ms();
 	if (err != RD_KAFKA_RESP_ERR_NO_ERROR) {
 		/* On a slow link it is the answer that takes long. */
 		if (err == RD_KAFKA_RESP_ERR__TIMED_OUT && p->ask_ms < ASK_MAX_MS)
@@ -292,8 +295,7 @@ make_headers(rd_kafka_headers_t **out, const struct sink_record *r)
 
 /* librdkafka's word on a record that it did not take. */
 static int
-refusal(struct kafka_producer *p, struct kafka_topic *t, rd_kafka_resp_err_t code,
-    int64_t now_ms)
+refusal(struct kafka_producer *p, struct kafka_topic *t, rd_kafka_resp_err_t code)
 {
 	if (rd_kafka_fatal_error(p->rk, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR)
 		return ERR_FATAL;
@@ -307,7 +309,7 @@ refusal(struct kafka_producer *p, struct kafka_topic *t, rd_kafka_resp_err_t cod
 	}
 	log_debug(LOG_DELIVERY, "topic %s: %s", t->name, rd_kafka_err2str(code));
 	t->is_known = false;
-	refresh_topic(p, t, now_ms);
+	refresh_topic(p, t, now_monotonic_ms());
 	return ERR_REFUSED;
 }
 
@@ -346,7 +348,7 @@ static int
 send_record(struct kafka_producer *p, const struct sink_record *r, int32_t partition,
     uint64_t tag)
 {
-	struct placing now = {.now_ms = now_monotonic_ms(), .is_gated = p->is_gated};
+	struct placing now = {.now_ms = p->now_ms, .is_gated = p->is_gated};
 	rd_kafka_headers_t *headers = NULL;
 	rd_kafka_resp_err_t code = RD_KAFKA_RESP_ERR_NO_ERROR;
 	void *packed = NULL;
@@ -377,7 +379,7 @@ send_record(struct kafka_producer *p, const struct sink_record *r, int32_t parti
 		now.topic->is_unplaced_out = p->is_gated && !now.is_placed;
 		return 0;
 	}
-	err = now.is_refused ? ERR_AWAY : refusal(p, now.topic, code, now.now_ms);
+	err = now.is_refused ? ERR_AWAY : refusal(p, now.topic, code);
 fail:
 	if (headers != NULL)
 		rd_kafka_headers_destroy(headers);
@@ -398,16 +400,24 @@ kafka_producer_send_first(
 	return send_record(p, r, 0, tag);
 }
 
+void
+kafka_producer_poll(struct kafka_producer *p, int wait_ms)
+{
+	p->now_ms = now_monotonic_ms();
+	rd_kafka_poll(p->rk, wait_ms);
+}
+
 uint64_t
-kafka_producer_report(const rd_kafka_message_t *m)
+kafka_producer_report(const struct kafka_producer *p, const rd_kafka_message_t *m)
 {
 	struct kafka_topic *t = rd_kafka_topic_opaque(m->rkt);
 
 	if (is_unknown(m->err))
 		t->is_known = false;
 	t->is_unplaced_out = false;
-	partition_gate_report(&t->gate, m->partition,
-	    m->err == RD_KAFKA_RESP_ERR_NO_ERROR, now_monotonic_ms());
+	t->used_at_ms = p->now_ms;
+	partition_gate_report(
+	    &t->gate, m->partition, m->err == RD_KAFKA_RESP_ERR_NO_ERROR, p->now_ms);
 	return unpack_tag(m->_private);
 }
 
@@ -427,28 +437,29 @@ kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf, bool is_
 		return ERR_NOMEM;
 	}
 	p->is_gated = is_gated;
+	p->now_ms = now_monotonic_ms();
 	p->user = user;
 	rd_kafka_conf_set_opaque(conf, p);
 	kafka_resolver_use(conf);
+	kafka_backoff_use(&p->backoff, conf);
+	rd_kafka_conf_set_connect_cb(conf, connect_broker);
 	p->hints = kafka_conf_hints(conf);
 	p->rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof(why));
 	if (p->rk == NULL) {
 		log_error(LOG_LIFECYCLE, "kafka: %s", why);
 		rd_kafka_conf_destroy(conf);
+		kafka_backoff_fini(&p->backoff);
 		free(p);
 		return ERR_FATAL;
 	}
 	(void)rd_kafka_set_log_queue(p->rk, NULL); /* cannot fail: log.queue is set */
 	p->queue = rd_kafka_queue_get_main(p->rk);
 	rd_kafka_queue_io_event_enable(p->queue, fd, &one, sizeof(one));
-	kafka_backoff_use(&p->backoff, conf);
-	rd_kafka_conf_set_connect_cb(conf, connect_broker);
 	*out = p;
 	return 0;
 }
 
 bool
-		kafka_backoff_fini(&p->backoff);
 kafka_producer_may_leave(struct kafka_producer *p, int64_t now_ms)
 {
 	if (p->is_going)
@@ -477,7 +488,7 @@ kafka_producer_give_back(struct kafka_producer *p, int64_t grace_ms, int64_t lim
 		if (spent_ms >= grace_ms)
 			what |= RD_KAFKA_PURGE_F_INFLIGHT;
 		(void)rd_kafka_purge(p->rk, what);
-		rd_kafka_poll(p->rk, TURN_MS);
+		kafka_producer_poll(p, TURN_MS);
 		spent_ms = now_monotonic_ms() - start_ms;
 	}
 	return rd_kafka_outq_len(p->rk) == 0;
@@ -492,7 +503,7 @@ kafka_producer_close(struct kafka_producer *p)
 	rd_kafka_queue_destroy(p->queue);
 	kafka_topics_fini(&p->topics);
 	rd_kafka_destroy(p->rk);
+	kafka_backoff_fini(&p->backoff);
 	free(p);
 	return true;
 }
-	kafka_backoff_fini(&p->backoff);

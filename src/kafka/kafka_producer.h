@@ -25,6 +25,7 @@ struct kafka_producer {
 	struct kafka_reason_hints hints; /* for kafka_reason(): what stays as it is */
 	int64_t looked_at_ms;            /* at the topics, whether they are too many */
 	bool is_leaving; /* it takes no more, so that a new one can take over */
+	int64_t now_ms;  /* of the latest kafka_producer_poll() */
 	void *user;
 	bool is_gated; /* partition_gate.h applies */
 	bool
@@ -45,6 +46,12 @@ struct kafka_producer {
  */
 int kafka_producer_open(struct kafka_producer **out, rd_kafka_conf_t *conf,
     bool is_gated, int fd, void *user);
+
+/*
+ * Collect what came back, waiting at most wait_ms. The clock is read here, not for each
+ * record: so this comes before sending, again and again.
+ */
+void kafka_producer_poll(struct kafka_producer *p, int wait_ms);
 
 /* Errors: as send() in sink.h. The delivery report is for kafka_producer_report(). */
 int kafka_producer_send(
@@ -87,7 +94,8 @@ bool kafka_producer_is_denied(const rd_kafka_message_t *m);
  * Note a delivery report; to be called for each, once. Returns the tag that the record
  * was sent with.
  */
-uint64_t kafka_producer_report(const rd_kafka_message_t *m);
+uint64_t kafka_producer_report(
+    const struct kafka_producer *p, const rd_kafka_message_t *m);
 
 /*
  * Is it time for a new producer, because this one has met too many topics? Then it

@@ -55,10 +55,11 @@ note_outcome(struct kafka_report *r, const char *why)
 static void
 on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
-	struct kafka_report *r = ((struct kafka_producer *)opaque)->user;
+	const struct kafka_producer *p = opaque;
+	struct kafka_report *r = p->user;
 
 	(void)rk;
-	(void)kafka_producer_report(m);
+	(void)kafka_producer_report(p, m);
 	note_outcome(
 	    r, m->err == RD_KAFKA_RESP_ERR_NO_ERROR ? NULL : rd_kafka_err2str(m->err));
 }
@@ -186,7 +187,7 @@ kafka_report_poll(struct kafka_report *r)
 {
 	enum kafka_report_outcome outcome;
 
-	(void)rd_kafka_poll(r->producer->rk, 0);
+	kafka_producer_poll(r->producer, 0);
 	outcome = r->outcome;
 	r->outcome = KAFKA_REPORT_NONE;
 	return outcome;

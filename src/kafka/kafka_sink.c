@@ -77,9 +77,10 @@ note_reachable(struct kafka_sink *s)
 static void
 on_report(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque)
 {
-	struct kafka_sink *s = ((struct kafka_producer *)opaque)->user;
+	const struct kafka_producer *p = opaque;
+	struct kafka_sink *s = p->user;
 	enum sink_result result = kafka_result(m->err);
-	uint64_t tag = kafka_producer_report(m);
+	uint64_t tag = kafka_producer_report(p, m);
 
 	(void)rk;
 	if (result == SINK_DELIVERED && s->seen != KAFKA_HERE)
@@ -129,9 +130,9 @@ on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 	enum kafka_refusal by;
 
 	(void)rk;
-	hints.certificate = s->certificate_text;
 	if (kafka_backoff_is_cause(reason))
 		return; /* the cause has been told, by the connect before this one */
+	hints.certificate = s->certificate_text;
 	kafka_reason_discreet(plain, sizeof(plain), reason);
 	log_debug(LOG_CONNECTION, "librdkafka: %s", plain);
 	by = kafka_reason(text, sizeof(text), plain, &hints);
@@ -271,7 +272,7 @@ poll_deliveries(struct sink *base)
 		s->aside = NULL;
 	if (s->producer == NULL)
 		return;
-	rd_kafka_poll(s->producer->rk, 0);
+	kafka_producer_poll(s->producer, 0);
 	if (s->seen == KAFKA_AWAY)
 		probe(s);
 	if (s->transaction != NULL)

@@ -222,7 +222,7 @@ kafka_transaction_report(struct kafka_transaction *t, const rd_kafka_message_t *
 {
 	bool is_position = tag == KAFKA_POSITION_TAG;
 
-	t->heard_ms = now_monotonic_ms();
+	t->heard_ms = t->producer->now_ms;
 	if (*result == SINK_DELIVERED) {
 		if (t->state == STATE_FAILED || t->state == STATE_ABORTING ||
 		    t->state == STATE_FINISHED)
