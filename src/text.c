@@ -178,11 +178,39 @@ text_append_safe(struct buffer *out, const void *data, size_t size)
 	return 0;
 }
 
+/* Base64's two digits for each value of twelve bits: 64 lines of 64 pairs. */
+#define ROW(d)                                                                    \
+	d "A" d "B" d "C" d "D" d "E" d "F" d "G" d "H" d "I" d "J" d "K" d "L" d \
+	  "M" d "N" d "O" d "P" d "Q" d "R" d "S" d "T" d "U" d "V" d "W" d "X" d \
+	  "Y" d "Z" d "a" d "b" d "c" d "d" d "e" d "f" d "g" d "h" d "i" d "j" d \
+	  "k" d "l" d "m" d "n" d "o" d "p" d "q" d "r" d "s" d "t" d "u" d "v" d \
+	  "w" d "x" d "y" d "z" d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d \
+	  "8" d "9" d "+" d "/"
+
+static const char digit_pairs[64][128] = {ROW("A"), ROW("B"), ROW("C"), ROW("D"),
+    ROW("E"), ROW("F"), ROW("G"), ROW("H"), ROW("I"), ROW("J"), ROW("K"), ROW("L"),
+    ROW("M"), ROW("N"), ROW("O"), ROW("P"), ROW("Q"), ROW("R"), ROW("S"), ROW("T"),
+    ROW("U"), ROW("V"), ROW("W"), ROW("X"), ROW("Y"), ROW("Z"), ROW("a"), ROW("b"),
+    ROW("c"), ROW("d"), ROW("e"), ROW("f"), ROW("g"), ROW("h"), ROW("i"), ROW("j"),
+    ROW("k"), ROW("l"), ROW("m"), ROW("n"), ROW("o"), ROW("p"), ROW("q"), ROW("r"),
+    ROW("s"), ROW("t"), ROW("u"), ROW("v"), ROW("w"), ROW("x"), ROW("y"), ROW("z"),
+    ROW("0"), ROW("1"), ROW("2"), ROW("3"), ROW("4"), ROW("5"), ROW("6"), ROW("7"),
+    ROW("8"), ROW("9"), ROW("+"), ROW("/")};
+
+#undef ROW
+
+static void
+put_digits(uint8_t *to, uint32_t three_bytes)
+{
+	const char *pairs = (const char *)digit_pairs;
+
+	memcpy(to, pairs + (size_t)(three_bytes >> 12) * 2, 2);
+	memcpy(to + 2, pairs + (size_t)(three_bytes & 4095) * 2, 2);
+}
+
 int
 text_append_base64(struct buffer *out, const void *data, size_t size)
 {
-	static const char digits[] =
-	    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const uint8_t *p = data;
 	size_t left = size;
 	uint8_t *to;
@@ -191,22 +219,23 @@ text_append_base64(struct buffer *out, const void *data, size_t size)
 	if (err != 0)
 		return err;
 	to = out->data + out->size;
-	for (; left >= 3; left -= 3, p += 3, to += 4) {
-		uint32_t v = (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+	for (; left >= 4; left -= 3, p += 3, to += 4) {
+		/* The fourth byte makes one load of it, where the machine can. */
+		uint32_t v = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+			     (uint32_t)p[2] << 8 | p[3];
 
-		to[0] = (uint8_t)digits[v >> 18];
-		to[1] = (uint8_t)digits[v >> 12 & 63];
-		to[2] = (uint8_t)digits[v >> 6 & 63];
-		to[3] = (uint8_t)digits[v & 63];
+		put_digits(to, v >> 8);
 	}
 	if (left > 0) {
-		uint32_t v =
-		    (uint32_t)p[0] << 16 | (left > 1 ? (uint32_t)p[1] << 8 : 0);
+		uint32_t v = (uint32_t)p[0] << 16 |
+			     (left > 1 ? (uint32_t)p[1] << 8 : 0) |
+			     (left > 2 ? p[2] : 0);
 
-		to[0] = (uint8_t)digits[v >> 18];
-		to[1] = (uint8_t)digits[v >> 12 & 63];
-		to[2] = left > 1 ? (uint8_t)digits[v >> 6 & 63] : '=';
-		to[3] = '=';
+		put_digits(to, v);
+		if (left < 2)
+			to[2] = '=';
+		if (left < 3)
+			to[3] = '=';
 	}
 	out->size += (size + 2) / 3 * 4;
 	return 0;

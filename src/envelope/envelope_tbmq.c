@@ -204,7 +204,6 @@ put_origin(struct buffer *out, const struct record *r, const struct envelope_con
 static int
 put_metadata(struct buffer *out, const struct envelope_context *c)
 {
-	static const struct bytes ours = {"integrationName", 15};
 	bool is_first = true;
 	int err = 0;
 
@@ -214,10 +213,11 @@ put_metadata(struct buffer *out, const struct envelope_context *c)
 		err = put_prop(
 		    out, &is_first, (struct bytes){p->name, strlen(p->name)}, p->value);
 	}
+	if (err == 0 && !is_first)
+		err = writer_literal(out, ",");
 	if (err == 0)
-		err = put_prop(
-		    out, &is_first, ours, (struct bytes){c->route, strlen(c->route)});
-	return err;
+		err = writer_literal(out, "\"integrationName\":");
+	return err == 0 ? writer_str(out, c->route) : err;
 }
 
 static int

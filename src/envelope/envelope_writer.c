@@ -9,6 +9,7 @@
  */
 #include "envelope_writer.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "err.h"
@@ -53,6 +54,50 @@ escape(const uint8_t *p, size_t size, uint8_t **to)
 	return length;
 }
 
+static bool
+is_plain(uint8_t c)
+{
+	return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
+}
+
+/* Is each of eight bytes plain? A subtraction borrows only from one that is not. */
+static bool
+are_plain(uint64_t eight)
+{
+	const uint64_t each = UINT64_C(0x0101010101010101);
+	uint64_t quotes = (eight ^ each * '"') - each;
+	uint64_t backslashes = (eight ^ each * '\\') - each;
+
+	return ((eight | (eight - each * 0x20) | quotes | backslashes) & each * 0x80) ==
+	       0;
+}
+
+static bool
+copy_eight(uint8_t *to, const uint8_t *p)
+{
+	uint64_t eight;
+
+	memcpy(&eight, p, sizeof(eight));
+	memcpy(to, &eight, sizeof(eight));
+	return are_plain(eight);
+}
+
+/* Copy the plain bytes at the start; to has room for all of size. Returns how many. */
+static size_t
+copy_plain(uint8_t *to, const uint8_t *p, size_t size)
+{
+	size_t i = 0;
+
+	while (size - i >= 8 && copy_eight(to + i, p + i))
+		i += 8;
+	/* The rest at once, some of it for the second time. */
+	if (size - i < 8 && size >= 8 && copy_eight(to + size - 8, p + size - 8))
+		return size;
+	for (; i < size && is_plain(p[i]); i++)
+		to[i] = p[i];
+	return i;
+}
+
 /* Write from p until at least size bytes are taken; behind them left - size more. */
 static size_t
 put_piece(struct buffer *out, const uint8_t *p, size_t size, size_t left)
@@ -61,9 +106,11 @@ put_piece(struct buffer *out, const uint8_t *p, size_t size, size_t left)
 	size_t i = 0;
 
 	while (i < size) {
-		if (p[i] >= 0x20 && p[i] < 0x80 && p[i] != '"' && p[i] != '\\')
-			*to++ = p[i++];
-		else
+		size_t plain = copy_plain(to, p + i, size - i);
+
+		i += plain;
+		to += plain;
+		if (i < size)
 			i += escape(p + i, left - i, &to);
 	}
 	out->size = (size_t)(to - out->data);

@@ -11,7 +11,18 @@
 #include "buffer.h"
 
 /* The length of a constant without its end mark is known to the compiler. */
-#define writer_literal(out, text) buffer_append(out, text, sizeof(text) - 1)
+#define writer_literal(out, text) writer_append(out, text, sizeof(text) - 1)
+
+/* As buffer_append(); where there is room, a constant takes a few instructions. */
+static inline int
+writer_append(struct buffer *out, const char *text, size_t size)
+{
+	if (size > out->capacity - out->size)
+		return buffer_append(out, text, size);
+	memcpy(out->data + out->size, text, size);
+	out->size += size;
+	return 0;
+}
 
 /*
  * A JSON string, quotes included. U+FFFD stands for each byte that is not UTF-8, and for
