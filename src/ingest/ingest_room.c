@@ -211,8 +211,9 @@ order_room(struct ingest_room *r, int64_t now_ms)
 {
 	if (!r->has_found_orders)
 		find_orders(r, now_ms);
-	if (!drops_oldest(r) || r->bytes >= r->resume_bytes)
+	if (!drops_oldest(r))
 		return;
+	/* Also where there is room: what it dropped has to be counted. */
 	look_at_order(r, now_ms);
 	if (r->order_number == 0 && now_ms >= r->order_at_ms &&
 	    r->bytes < r->resume_bytes)
