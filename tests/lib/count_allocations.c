@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Linked into a program with --wrap for what allocates: at its end it says on stderr how
+ * often its own code has asked for memory. What its libraries ask for does not count.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void *__real_malloc(size_t size);
+void *__real_calloc(size_t count, size_t size);
+void *__real_realloc(void *old, size_t size);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t size);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_realloc(void *old, size_t size);
+char *__wrap_strdup(const char *text);
+
+static unsigned long allocations;
+
+void *
+__wrap_malloc(size_t size)
+{
+	allocations++;
+	return __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t count, size_t size)
+{
+	allocations++;
+	return __real_calloc(count, size);
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+	allocations++;
+	return __real_realloc(old, size);
+}
+
+char *
+__wrap_strdup(const char *text)
+{
+	allocations++;
+	return __real_strdup(text);
+}
+
+__attribute__((destructor)) static void
+tell(void)
+{
+	fprintf(stderr, "allocations: %lu\n", allocations);
+}
