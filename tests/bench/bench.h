@@ -31,8 +31,8 @@ struct bench_result {
 	const char *unit;
 	double base;
 	double ours;
-	double best;	    /* the best run of ours by the best of base */
-	double median;	    /* of the ratios of the single runs */
+	double best;        /* the best run of ours by the best of base */
+	double median;      /* of the ratios of the single runs */
 	const char *target; /* ">=0.65", "<=1.2"; NULL: there is none */
 };
 

@@ -4,141 +4,184 @@
  *
  * Appends to a journal in DIR, against write(2) and fdatasync(2) of the same encoded
  * bytes to a file in DIR. Both in turn, several times, because a disk's speed wanders:
- * what counts are the ratios. -s: a short run, which proves that it works.
+ * what counts are the ratios. Then what that cost: bytes that the disk was given, and
+ * bytes of data.mdb, for each byte kept. -s: a short run, which proves that it works.
  */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "append.h"
 #include "bench.h"
-#include "journal.h"
-#include "log.h"
 
-#define PAYLOAD_BYTES 200
-#define RUNS_MAX      9
+#define RUNS_MAX     5
+#define MAX_BYTES    ((uint64_t)4 << 30)
+#define SECTOR_BYTES 512
 
-struct bench {
-	char directory[4096];
+static const struct row {
 	size_t per_commit;
 	size_t commits;
-	size_t runs;
-	struct record record;
-	struct buffer encoded; /* what one commit writes */
+	const char *target;      /* of the speed */
+	const char *disk_target; /* of bytes on disk */
+	const char *file_target;
+} rows[] = {
+    {1, 400, NULL, NULL, NULL},
+    {10, 400, NULL, NULL, NULL},
+    {100, 4000, ">=0.62", "<=2.4", "<=1.10"},
+    {1000, 400, ">=0.65", "<=1.2", "<=1.10"},
 };
 
-static void
-must_errno(bool is_done, const char *what)
+/* What one run came to. */
+struct run {
+	double rate;
+	double disk_bytes; /* for each byte kept; < 0: cannot be told */
+	double file_bytes;
+};
+
+/*
+ * Bytes written to the device that the directory is on, so far; < 0 where there is none
+ * to ask. What others write counts, too.
+ */
+static double
+written_bytes(const char *directory)
 {
-	if (is_done)
-		return;
-	perror(what);
+	unsigned long long sectors;
+	char path[128];
+	struct stat st;
+	double bytes = -1;
+	FILE *file;
+	int fd;
+
+	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	if (syncfs(fd) == 0 && fstat(fd, &st) == 0) {
+		(void)snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/stat",
+		    major(st.st_dev), minor(st.st_dev));
+		file = fopen(path, "re");
+		if (file != NULL &&
+		    fscanf(file, "%*u %*u %*u %*u %*u %*u %llu", &sectors) == 1)
+			bytes = (double)sectors * SECTOR_BYTES;
+		if (file != NULL)
+			(void)fclose(file);
+	}
+	(void)close(fd);
+	return bytes;
+}
+
+static double
+file_bytes(const char *directory)
+{
+	char path[4200];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", directory);
+	if (stat(path, &st) == 0)
+		return (double)st.st_size;
+	perror(path);
 	exit(EXIT_FAILURE);
 }
 
-/* Records a second. */
-static double
-append_raw(struct bench *b)
+static struct run
+append_journal(const struct append *a)
 {
-	char path[4200];
-	double began;
-	int fd;
+	struct journal *j = append_open(a, JOURNAL_INGEST, MAX_BYTES);
+	double before = written_bytes(a->directory), after, began;
+	struct run run;
 
-	(void)snprintf(path, sizeof(path), "%s/raw", b->directory);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	must_errno(fd >= 0, path);
 	began = bench_now_s();
-	for (size_t i = 0; i < b->commits; i++) {
-		ssize_t n = write(fd, b->encoded.data, b->encoded.size);
-
-		must_errno(n == (ssize_t)b->encoded.size, "write");
-		must_errno(fdatasync(fd) == 0, "fdatasync");
-	}
+	for (size_t i = 0; i < a->commits; i++)
+		bench_must(append_commit(a, j), "journal_commit");
 	began = bench_now_s() - began;
-	(void)close(fd);
-	(void)unlink(path);
-	return (double)(b->commits * b->per_commit) / began;
-}
-
-static double
-append_journal(struct bench *b)
-{
-	struct journal_options options = {.directory = b->directory,
-	    .gateway_id = "bench",
-	    .max_bytes = (uint64_t)4 << 30,
-	    .dead_max_bytes = (uint64_t)1 << 20,
-	    .codec = BATCH_CODEC_NONE};
-	struct journal *j;
-	double began;
-
-	bench_must(journal_open(&j, JOURNAL_INGEST, &options), "journal_open");
-	began = bench_now_s();
-	for (size_t i = 0; i < b->commits; i++) {
-		for (size_t k = 0; k < b->per_commit; k++)
-			bench_must(journal_stage(j, &b->record), "journal_stage");
-		bench_must(journal_commit(j), "journal_commit");
-	}
-	began = bench_now_s() - began;
+	after = written_bytes(a->directory);
+	run.rate = (double)(a->commits * a->per_commit) / began;
+	run.disk_bytes = before < 0 ? -1 : (after - before) / append_bytes(a);
+	run.file_bytes = file_bytes(a->directory) / append_bytes(a);
 	journal_close(j);
-	bench_clean(b->directory);
-	return (double)(b->commits * b->per_commit) / began;
+	bench_clean(a->directory);
+	return run;
 }
 
 static void
-run(struct bench *b)
+report(const struct append *a, const char *what, const char *unit, const char *target,
+    double base, double ours, double best, double median)
 {
-	double raw[RUNS_MAX], journal[RUNS_MAX], ratio[RUNS_MAX];
-	double raw_median, journal_median;
+	char name[80];
 
-	buffer_clear(&b->encoded);
-	for (size_t k = 0; k < b->per_commit; k++)
-		bench_must(record_encode(&b->record, &b->encoded), "record_encode");
-	for (size_t i = 0; i < b->runs; i++) {
+	(void)snprintf(
+	    name, sizeof(name), "journal %s, %zu a commit", what, a->per_commit);
+	bench_result(&(struct bench_result){.name = name,
+	    .unit = unit,
+	    .base = base,
+	    .ours = ours,
+	    .best = best,
+	    .median = median,
+	    .target = target});
+}
+
+static void
+run_row(struct append *a, const struct row *row, bool is_short)
+{
+	double raw[RUNS_MAX], rate[RUNS_MAX], ratio[RUNS_MAX];
+	double disk[RUNS_MAX], file[RUNS_MAX];
+	size_t runs = is_short ? 1 : RUNS_MAX;
+	double raw_median, median;
+
+	append_set(a, row->per_commit, is_short ? 20 : row->commits);
+	for (size_t i = 0; i < runs; i++) {
+		struct run run;
+
 		/* The first of the two has the quieter disk, or the colder one. */
 		if (i % 2 == 0)
-			raw[i] = append_raw(b);
-		journal[i] = append_journal(b);
+			raw[i] = append_raw(a);
+		run = append_journal(a);
 		if (i % 2 != 0)
-			raw[i] = append_raw(b);
-		ratio[i] = journal[i] / raw[i];
+			raw[i] = append_raw(a);
+		rate[i] = run.rate;
+		ratio[i] = run.rate / raw[i];
+		disk[i] = run.disk_bytes;
+		file[i] = run.file_bytes;
 	}
-	raw_median = bench_median(raw, b->runs);
-	journal_median = bench_median(journal, b->runs);
-	printf("%10zu %12.0f %12.0f %12.0f %12.0f %8.2f %8.2f\n", b->per_commit,
-	    raw[b->runs - 1], raw_median, journal[b->runs - 1], journal_median,
-	    journal[b->runs - 1] / raw[b->runs - 1], bench_median(ratio, b->runs));
+	raw_median = bench_median(raw, runs);
+	median = bench_median(rate, runs);
+	(void)bench_median(ratio, runs);
+	(void)bench_median(disk, runs);
+	(void)bench_median(file, runs);
+	printf("%10zu %11.0f %11.0f %11.0f %11.0f %6.2f %7.2f", a->per_commit,
+	    raw[runs - 1], raw_median, rate[runs - 1], median,
+	    rate[runs - 1] / raw[runs - 1], ratio[runs / 2]);
+	if (disk[0] < 0)
+		printf(" %6s", "-");
+	else
+		printf(" %6.2f", disk[runs / 2]);
+	printf(" %6.2f\n", file[runs / 2]);
+	report(a, "append", "messages/s", row->target, raw[runs - 1], rate[runs - 1],
+	    rate[runs - 1] / raw[runs - 1], ratio[runs / 2]);
+	if (disk[0] >= 0)
+		report(a, "bytes on disk", "bytes/byte kept", row->disk_target, 1,
+		    disk[runs / 2], disk[0], disk[runs / 2]);
+	report(a, "file size", "bytes/byte kept", row->file_target, 1, file[runs / 2],
+	    file[0], file[runs / 2]);
 }
 
 int
 main(int argc, char *argv[])
 {
-	static const size_t per_commit[] = {1, 10, 100, 1000};
-	static char payload[PAYLOAD_BYTES];
 	bool is_short = bench_is_short(argc, argv, "bench_journal");
-	struct bench b = {.runs = is_short ? 1 : 7};
+	struct append a;
 
-	bench_make_directory(b.directory, argv[argc - 1]);
-	log_open("bench_journal", LOG_LEVEL_WARNING, LOG_FORMAT_TEXT);
-	for (size_t i = 0; i < sizeof(payload); i++)
-		payload[i] = (char)('a' + i % 26);
-	b.record = (struct record){.received_ms = 1790000000000,
-	    .topic = {.data = "plant/dev-017", .size = 13},
-	    .payload = {.data = payload, .size = sizeof(payload)},
-	    .qos = 1};
-	printf(
-	    "Journal append against write and fdatasync of the same bytes; messages of "
-	    "%d bytes,\nmessages a second, %zu runs in turn\n\n%10s %12s %12s %12s "
-	    "%12s "
-	    "%8s %8s\n",
-	    PAYLOAD_BYTES, b.runs, "per commit", "raw best", "raw median",
-	    "journal best", "journal med.", "best", "median");
-	for (size_t i = 0; i < sizeof(per_commit) / sizeof(per_commit[0]); i++) {
-		b.per_commit = per_commit[i];
-		b.commits = is_short ? 20 : per_commit[i] == 1000 ? 200 : 400;
-		run(&b);
-	}
-	buffer_fini(&b.encoded);
-	(void)rmdir(b.directory);
+	append_init(&a, argv[argc - 1]);
+	printf("Journal append against write and fdatasync of the same bytes; messages "
+	       "of %d bytes,\nmessages a second, %d runs in turn; then bytes on disk "
+	       "and of the file, for each byte kept\n\n%10s %11s %11s %11s %11s %6s "
+	       "%7s %6s %6s\n",
+	    APPEND_PAYLOAD_BYTES, is_short ? 1 : RUNS_MAX, "per commit", "raw best",
+	    "median", "journal", "median", "best", "median", "disk", "file");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		run_row(&a, &rows[i], is_short);
+	append_fini(&a);
 	return EXIT_SUCCESS;
 }

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # forward.sh [-s]: tidegate-forward --once empties a journal into Kafka, against a tight
-# loop of the same records through an idempotent producer (produce send): payload alone,
-# key = MQTT topic, 4 partitions, no compression; with the provenance header on both, and
-# without any. Time is that of the whole process. A real Apache Kafka, with its log in
-# memory, so that its disk is not what is measured. -s: a short run.
+# loop of the same records through an idempotent producer (produce send): key = MQTT
+# topic, 4 partitions, no compression. Payload alone; with the provenance header on both
+# sides; the envelope of TBMQ against payload alone; exactly once, with 20,000 and 100,000
+# records in a transaction. Time is that of the whole process; so is the processor's. A
+# real Apache Kafka, with its log in memory, so that its disk is not what is measured.
+# -s: a short run.
 
 # shellcheck source=../lib/common.sh
 . "$(dirname "$0")/../lib/common.sh"
@@ -38,68 +40,102 @@ fail() {
 	exit 1
 }
 
-# seconds COMMAND...: how long it took
-seconds() {
-	local began=$EPOCHREALTIME
-	timeout 600 "$@" >>"$WORK/run.log" 2>&1 || return 1
-	echo "$EPOCHREALTIME $began" | awk '{ printf "%.4f\n", $1 - $2 }'
+# Has the topic all of them? Behind them may be the markers of transactions.
+has_all() {
+	timeout 20 kcat -b "$KAFKA_BOOTSTRAP" -Q -t records:0:-1 -t records:1:-1 \
+		-t records:2:-1 -t records:3:-1 2>>"$WORK/run.log" |
+		awk -v count="$COUNT" '{ sum += $NF } END { exit sum < count }'
 }
 
-# with_topic COMMAND...: on an empty topic, which goes afterwards
-with_topic() {
-	local rc
+# measure CASE COMMAND...: on an empty topic, which goes afterwards; adds seconds to
+# CASE.time, and the processor's, its own and the system's, to CASE.cpu
+measure() {
+	local name=$1 real user system rc TIMEFORMAT='%3R %3U %3S'
+	shift
 	"$KAFKA" create-topic "$MEMORY/kafka" records 4 >>"$WORK/run.log" 2>&1 || return 1
-	"$@"
+	{ time timeout 600 "$@" >>"$WORK/run.log" 2>&1; } 2>"$WORK/measured"
 	rc=$?
+	has_all || rc=1
 	"$KAFKA" delete-topic "$MEMORY/kafka" records >>"$WORK/run.log" 2>&1 || return 1
-	return $rc
+	[ $rc -eq 0 ] || return 1
+	read -r real user system <"$WORK/measured" || return 1
+	echo "$real" >>"$WORK/$name.time"
+	echo "$user $system" | awk '{ print $1 + $2 }' >>"$WORK/$name.cpu"
 }
 
+# forward CASE ENVELOPE PROVENANCE [KAFKA SETTINGS]
 forward() {
+	ROUTES="{ name = \"bench\"; topic_filters = \"#\"; topic = \"records\"; envelope = \"$2\";
+		provenance = $3; user_properties = false; }"
+	KAFKA_SETTINGS="compression = \"none\"; ${4:-}"
+	write_conf
 	rm -rf "$JOURNAL_DIR"
 	cp -r "$DISK/full" "$JOURNAL_DIR" || return 1
 	sync -f "$JOURNAL_DIR"
-	with_topic seconds "$TOP_BUILDDIR/tidegate-forward" --once -c "$CONF"
+	measure "$1" "$TOP_BUILDDIR/tidegate-forward" --once -c "$CONF"
 }
 
+# exactly_once CASE MESSAGES: Kafka knows no position of this one
+exactly_once() {
+	forward "$1" none false "delivery = \"exactly_once\"; transactional_id = \"$1-$i\";
+		transaction_max_messages = $2; transaction_max_ms = 2000;"
+}
+
+# tight CASE [OPTION]
 tight() {
-	with_topic seconds "$BENCH/produce" send "$KAFKA_BOOTSTRAP" records "$COUNT" "$@"
-}
-
-# measure HEADER [OPTION]: with or without, for both; the first run warms up
-measure() {
-	local i loop ours
-	ROUTES="{ name = \"bench\"; topic_filters = \"#\"; topic = \"records\"; envelope = \"none\";
-		provenance = $1; user_properties = false; }"
-	write_conf
+	local name=$1
 	shift
-	for ((i = 0; i <= RUNS; i++)); do
-		if ((i % 2)); then
-			ours=$(forward) && loop=$(tight "$@")
-		else
-			loop=$(tight "$@") && ours=$(forward)
-		fi || fail "a run"
-		((i == 0)) || echo "$loop $ours"
-	done >"$WORK/times"
+	measure "$name" "$BENCH/produce" send "$KAFKA_BOOTSTRAP" records "$COUNT" "$@"
 }
 
+# Each of them once, those that are compared as neighbours, in turn
+run_all() {
+	if (($1 % 2)); then
+		forward payload none false && tight loop && tight loop_header -h &&
+			forward header none true
+	else
+		tight loop && forward payload none false && forward header none true &&
+			tight loop_header -h
+	fi && forward tbmq tbmq false && exactly_once eos20 20000 && exactly_once eos100 100000
+}
+
+# table QUIET BASE OURS ROW NAME TARGET: rates
 table() {
-	"$TOP_SRCDIR/tests/bench/ratios.awk" -v count="$COUNT" -v base=loop -v ours=forward \
-		-v row="$1" -v quiet="$2" "$WORK/times" || fail "no times"
+	paste -d ' ' "$WORK/$2.time" "$WORK/$3.time" |
+		"$TOP_SRCDIR/tests/bench/ratios.awk" -v count="$COUNT" -v base=base -v ours=forward \
+			-v quiet="$1" -v row="$4" -v name="$5" -v target="$6" || fail "no times"
+}
+
+# cost BASE OURS ROW NAME: the processor's microseconds for each record; less is better
+cost() {
+	paste -d ' ' "$WORK/$1.cpu" "$WORK/$2.cpu" |
+		"$TOP_SRCDIR/tests/bench/ratios.awk" -v costs=1 -v count="$COUNT" -v quiet=1 \
+			-v row="$3" -v name="$4" || fail "no times"
 }
 
 "$KAFKA" start "$MEMORY/kafka" >"$WORK/kafka.log" 2>&1 || fail "no Kafka"
 KAFKA_BOOTSTRAP=$("$KAFKA" address "$MEMORY/kafka")
 BROKER_PORT=1883 # not used
 JOURNAL_SETTINGS='max_bytes = "8 GiB"; compression = "none";'
-KAFKA_SETTINGS='compression = "none";'
 mkdir "$DISK/full"
 "$BENCH/produce" fill "$DISK/full" "$COUNT" || fail "filling a journal"
+for ((i = 0; i <= RUNS; i++)); do
+	run_all "$i" || fail "a run"
+	((i > 0)) || rm -f "$WORK"/*.time "$WORK"/*.cpu # the first warms up
+done
 
 echo "Forward of $COUNT records of 200 bytes from the journal to Kafka, against a tight loop"
 echo "of the same records; records a second, $RUNS runs in turn"
 echo
-measure true -h
-table "provenance header" 0
-measure false
-table "no header" 1
+table 0 loop payload "payload only" "forward, payload only" ">=0.85"
+table 1 loop_header header "provenance header" "forward, provenance header" -
+table 1 payload tbmq "tbmq / payload only" "forward, tbmq envelope against payload only" ">=0.55"
+table 1 loop eos20 "exactly once, 20,000" "forward, exactly once, 20,000 a transaction" ">=0.35"
+table 1 loop eos100 "exactly once, 100,000" "forward, exactly once, 100,000 a transaction" ">=0.50"
+echo
+echo "Processor time, its own and the system's, microseconds a record"
+echo
+cost loop payload "payload only" "cpu forward"
+cost loop_header header "provenance header" "cpu forward, provenance header"
+cost payload tbmq "tbmq / payload only" "cpu forward, tbmq envelope against payload only"
+cost loop eos100 "exactly once, 100,000" "cpu forward, exactly once"

@@ -4,7 +4,8 @@
 # ratios.awk -v count=N -v base=NAME -v ours=NAME [-v row=NAME] [-v name=NAME -v target=T]:
 # lines with two times in seconds, those of base and of ours in one run; prints rates and
 # their ratio. With name, and BENCH_OUT in the environment, also a line of ratios.tsv.
-# -v costs=1: microseconds for each of count in place of rates; best is the least.
+# -v costs=1: microseconds for each of count in place of rates; best is the least. With
+# count=1000000 that is what stands in the lines, whatever -v unit=UNIT says it is.
 
 function median(v, n,   i, j, t) {
 	for (i = 2; i <= n; i++)
@@ -45,7 +46,7 @@ END {
 		shown(am), shown(b[n]), shown(bm), compare(a[n], b[n]), rm
 	if (name != "" && ENVIRON["BENCH_OUT"] != "")
 		printf "%s\t%s\t%.7g\t%.7g\t%.3f\t%.3f\t%s\n", name, \
-			costs ? "us/message" : "messages/s", shown(a[n]), shown(b[n]), \
+			unit != "" ? unit : costs ? "us/message" : "messages/s", shown(a[n]), shown(b[n]), \
 			compare(a[n], b[n]), rm, target != "" ? target : "-" \
 			>>(ENVIRON["BENCH_OUT"] "/ratios.tsv")
 }
