@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define HEAD_BYTES 48 /* what is in front of the letters, at most */
+
 void
 ledger_init(struct ledger *l, const char *prefix, size_t count)
 {
@@ -124,11 +126,15 @@ letter(size_t device, uint64_t number, size_t at)
 void
 ledger_payload_make(char *data, size_t size, size_t device, uint64_t number)
 {
-	char head[LEDGER_PAYLOAD_MIN];
+	char head[HEAD_BYTES];
 	int length = snprintf(
 	    head, sizeof head, "dev-%03zu %" PRIu64 " %zu ", device, number, size);
 	size_t i;
 
+	if (length < 0 || (size_t)length > size) {
+		fprintf(stderr, "%zu bytes are too few for \"%s\"\n", size, head);
+		exit(EXIT_FAILURE);
+	}
 	memcpy(data, head, (size_t)length);
 	for (i = (size_t)length; i < size; i++)
 		data[i] = letter(device, number, i);
@@ -137,7 +143,8 @@ ledger_payload_make(char *data, size_t size, size_t device, uint64_t number)
 bool
 ledger_payload_parse(const char *data, size_t size, size_t *device, uint64_t *number)
 {
-	char head[LEDGER_PAYLOAD_MIN + 1];
+	char head[HEAD_BYTES + 1];
+	size_t head_size = size < HEAD_BYTES ? size : HEAD_BYTES;
 	size_t found_device;
 	uint64_t found_number;
 	size_t found_size;
@@ -146,11 +153,11 @@ ledger_payload_parse(const char *data, size_t size, size_t *device, uint64_t *nu
 
 	if (size < LEDGER_PAYLOAD_MIN)
 		return false;
-	memcpy(head, data, LEDGER_PAYLOAD_MIN);
-	head[LEDGER_PAYLOAD_MIN] = '\0';
+	memcpy(head, data, head_size);
+	head[head_size] = '\0';
 	if (sscanf(head, "dev-%zu %" SCNu64 " %zu%n", &found_device, &found_number,
 		&found_size, &length) != 3 ||
-	    found_size != size || data[length] != ' ')
+	    found_size != size || (size_t)length >= size || data[length] != ' ')
 		return false;
 	for (i = (size_t)length + 1; i < size; i++) {
 		if (data[i] != letter(found_device, found_number, i))

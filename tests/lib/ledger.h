@@ -19,7 +19,7 @@
 
 #define LEDGER_PREFIX_MAX  128
 #define LEDGER_TOPIC_MAX   160
-#define LEDGER_PAYLOAD_MIN 48
+#define LEDGER_PAYLOAD_MIN 20
 #define LEDGER_DEVICES_MAX 100000
 
 struct ledger_device {
@@ -48,7 +48,10 @@ uint64_t ledger_published(const struct ledger *l);
 
 void ledger_topic(const struct ledger *l, size_t device, char topic[LEDGER_TOPIC_MAX]);
 
-/* Fill size bytes (at least LEDGER_PAYLOAD_MIN). */
+/*
+ * Fill size bytes: at least LEDGER_PAYLOAD_MIN, which is enough up to device 999 and number
+ * 99,999,999; 48 are enough for all. Exits the program where they are not.
+ */
 void ledger_payload_make(char *data, size_t size, size_t device, uint64_t number);
 
 /* Is it a payload as made, each byte of it? Gives device and number where it is. */
