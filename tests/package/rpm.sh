@@ -283,8 +283,8 @@ build_rpm || bail "make rpm"
 ok "make rpm"
 check "these files are in it, with these modes and owners" has_these_files
 check "its only configuration file is not replaced" has_one_configuration
-check "it asks for its libraries" asks_for liblmdb librdkafka libmosquitto libmsgpackc libconfig \
-	libjansson libmicrohttpd libsystemd libzstd libz
+check "it asks for its libraries" asks_for liblmdb librdkafka libmosquitto libdeflate libconfig libjansson \
+	libmicrohttpd libsystemd libzstd
 check "it asks for nothing else" asks_for_nothing_else
 check "debug information is in a package of its own" debuginfo_is_there
 check "without Fedora's macros the scriptlets do the same" fallbacks_hold
