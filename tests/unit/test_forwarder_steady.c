@@ -13,10 +13,10 @@
 #include <cmocka.h>
 
 #include <poll.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "../lib/allocations.h"
 #include "../lib/forward_bench.h"
 #include "../lib/mock_cluster.h"
 #include "../lib/tmpdir.h"
@@ -27,36 +27,6 @@
 #define WARM    10000                  /* until then what is in use may grow */
 #define MOST    ((RECORDS - WARM) / 2) /* of 2 * (RECORDS - WARM) that come behind */
 #define WAIT_MS 120000
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static atomic_uint allocations; /* librdkafka calls us in threads of its own, too */
-
-void *
-__wrap_malloc(size_t size)
-{
-	allocations++;
-	return __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-	allocations++;
-	return __real_calloc(count, size);
-}
-
-void *
-__wrap_realloc(void *old, size_t size)
-{
-	allocations++;
-	return __real_realloc(old, size);
-}
 
 struct fixture {
 	struct bench bench;

@@ -12,42 +12,13 @@
 
 #include <cmocka.h>
 
+#include "../lib/allocations.h"
 #include "../lib/journals.h"
 #include "../lib/records.h"
 #include "../lib/tmpdir.h"
 #include "journal/journal_private.h"
 
 #define MESSAGES 1000
-
-void *__real_malloc(size_t size);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *old, size_t size);
-void *__wrap_malloc(size_t size);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *old, size_t size);
-
-static unsigned allocations;
-
-void *
-__wrap_malloc(size_t size)
-{
-	allocations++;
-	return __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t count, size_t size)
-{
-	allocations++;
-	return __real_calloc(count, size);
-}
-
-void *
-__wrap_realloc(void *old, size_t size)
-{
-	allocations++;
-	return __real_realloc(old, size);
-}
 
 static void
 append(struct journal *j, unsigned count)
