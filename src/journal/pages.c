@@ -361,6 +361,28 @@ pages_of_run(const struct pages *p, size_t value_bytes)
 	return (PAGES_HEADER_BYTES - 1 + value_bytes) / p->page_bytes + 1;
 }
 
+int
+pages_run_get(
+    struct pages *p, const char *name, const struct pages_node *node, size_t *pages)
+{
+	uint8_t data[PAGES_HEADER_BYTES];
+	struct pages_head head;
+	int rc =
+	    pages_read(p, (uint64_t)node->child * p->page_bytes, data, sizeof(data));
+
+	if (rc != ERR_OK) {
+		(void)pages_bad(p, "page %zu of %s cannot be read", node->child, name);
+		return rc;
+	}
+	pages_head_get(data, &head);
+	if (head.number != node->child || head.flags != PAGES_OVERFLOW ||
+	    head.run_pages < pages_of_run(p, node->value_bytes))
+		return pages_bad(
+		    p, "page %zu of %s is not the first of a value", node->child, name);
+	*pages = head.run_pages;
+	return ERR_OK;
+}
+
 /* Where a node's value lies. */
 int
 pages_node_place(const struct pages *p, size_t number, const struct pages_node *node,

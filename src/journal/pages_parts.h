@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What pages.c and pages_walk.c share: the shape of a page and of a node. */
+/* What pages.c and those that follow trees share: the shape of a page and of a node. */
 #ifndef PAGES_PARTS_H
 #define PAGES_PARTS_H
 
@@ -55,7 +55,16 @@ int pages_node_get(
 int pages_node_place(const struct pages *p, size_t number,
     const struct pages_node *node, struct pages_place *place);
 
-/* How many pages a large value takes. */
+/* How many pages a large value asks for. */
 size_t pages_of_run(const struct pages *p, size_t value_bytes);
+
+/*
+ * How many pages has a large value of the database name, by its first page: as many as
+ * it asks for, or more. LMDB frees so many.
+ *
+ * Errors:    ERR_CORRUPT (it is no first page, or says fewer), ERR_IO.
+ */
+int pages_run_get(
+    struct pages *p, const char *name, const struct pages_node *node, size_t *pages);
 
 #endif

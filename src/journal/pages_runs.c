@@ -36,21 +36,11 @@ is_before(struct bytes a, struct bytes b)
 static int
 check_first(struct runs *r, const struct pages_node *node)
 {
-	uint8_t data[PAGES_HEADER_BYTES];
-	struct pages_head head;
-	int rc;
+	size_t pages = 0;
+	int rc = pages_run_get(r->p, r->name, node, &pages);
 
-	rc = pages_read(
-	    r->p, (uint64_t)node->child * r->p->page_bytes, data, sizeof(data));
-	if (rc != ERR_OK) {
-		(void)pages_bad(
-		    r->p, "page %zu of %s cannot be read", node->child, r->name);
+	if (rc != ERR_OK || pages == pages_of_run(r->p, node->value_bytes))
 		return rc;
-	}
-	pages_head_get(data, &head);
-	if (head.number == node->child && head.flags == PAGES_OVERFLOW &&
-	    head.run_pages == pages_of_run(r->p, node->value_bytes))
-		return ERR_OK;
 	return pages_bad(
 	    r->p, "page %zu of %s is not the first of a value", node->child, r->name);
 }

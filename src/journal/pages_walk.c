@@ -148,34 +148,18 @@ check_key(struct tree *t, struct bytes key, bool is_leaf, size_t number)
 
 /* ---- values ---- */
 
-/* The first page of a large value says how many there are: LMDB frees so many. */
 static int
 check_run(struct tree *t, const struct pages_node *node, size_t *pages)
 {
 	struct walk *w = t->walk;
-	uint8_t data[PAGES_HEADER_BYTES];
-	struct pages_head head;
-	int rc;
+	int rc = ERR_OK;
 
 	*pages = pages_of_run(w->p, node->value_bytes);
 	if (is_lenient(w))
 		return ERR_OK;
-	if (!t->has_runs_checked)
-		return take_pages(w, node->child, *pages, t->name);
-	rc = pages_read(
-	    w->p, (uint64_t)node->child * w->p->page_bytes, data, sizeof(data));
-	if (rc != ERR_OK) {
-		(void)pages_bad(
-		    w->p, "page %zu of %s cannot be read", node->child, t->name);
-		return rc;
-	}
-	pages_head_get(data, &head);
-	if (head.number != node->child || head.flags != PAGES_OVERFLOW ||
-	    head.run_pages < *pages)
-		return pages_bad(w->p, "page %zu of %s is not the first of a value",
-		    node->child, t->name);
-	*pages = head.run_pages;
-	return take_pages(w, node->child, *pages, t->name);
+	if (t->has_runs_checked)
+		rc = pages_run_get(w->p, t->name, node, pages);
+	return rc != ERR_OK ? rc : take_pages(w, node->child, *pages, t->name);
 }
 
 /* The key that has just been checked is a transaction, of the past. */
