@@ -57,6 +57,13 @@ transaction_fini(struct transaction *t)
 
 /* ---- who may send ---- */
 
+/* Nothing more may join it, and it ends, however young it is. */
+static bool
+is_closed(const struct transaction *t)
+{
+	return t->must_end || t->must_abort || t->record_count >= t->record_max;
+}
+
 bool
 transaction_admits(struct forwarder *f, const struct lane *lane)
 {
@@ -65,8 +72,7 @@ transaction_admits(struct forwarder *f, const struct lane *lane)
 
 	if (t->state == TRANSACTION_NONE)
 		return true;
-	if (t->state != TRANSACTION_OPEN || t->must_end || t->must_abort ||
-	    t->record_count >= t->record_max || f->now_ms < t->again_ms)
+	if (t->state != TRANSACTION_OPEN || is_closed(t) || f->now_ms < t->again_ms)
 		return false;
 	if (lane->route == NULL || t->record_count == 0 || t->owner == lane)
 		return true;
@@ -401,7 +407,7 @@ is_due(const struct forwarder *f, bool is_idle)
 {
 	const struct transaction *t = &f->transaction;
 
-	return t->must_end || t->must_abort || t->record_count >= t->record_max ||
+	return is_closed(t) ||
 	       (t->record_count > 0 &&
 		   (is_idle || f->now_ms - t->begun_ms >= t->age_max_ms));
 }
