@@ -9,8 +9,8 @@
 # First and last delivery are by Kafka's clock: its topic has the time of appending to its
 # log. That log is in memory, so that its disk is not what is measured.
 
-# shellcheck source=../lib/common.sh
-. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
 
 MANY=${BACKLOG:-10000000}
 FEW=100000
@@ -31,27 +31,6 @@ if [ "${1:-}" = -s ]; then
 fi
 RATE=2000
 MEMORY_LIMIT_KIB=65536
-BENCH=$TOP_BUILDDIR/tests/bench
-KAFKA=$TOP_SRCDIR/tests/kafka/kafka.sh
-KAFKA_ADMIN=$TESTLIB/kafka_admin
-export KAFKA_ADMIN
-GATEWAY_ID=bench
-DISK=$(mktemp -d "$TOP_BUILDDIR/bench-XXXXXX") || exit 1
-MEMORY=$(mktemp -d /dev/shm/tidegate-bench-XXXXXX 2>/dev/null) || MEMORY=$DISK
-JOURNAL_DIR=$DISK/journal
-
-test_cleanup() {
-	"$KAFKA" stop "$MEMORY/kafka" >/dev/null 2>&1
-	rm -rf "$DISK" "$MEMORY"
-}
-
-fail() {
-	echo "backlog.sh: $*" >&2
-	for log in "$WORK"/*.log "$MEMORY/kafka/broker.log"; do
-		diag_file "${log##*/}" "$log" >&2
-	done
-	exit 1
-}
 
 # has_room DIRECTORY BYTES_A_MESSAGE
 has_room() {
@@ -257,9 +236,7 @@ stat_time() {
 has_room "$DISK" 500 || fail "$MANY messages take 500 bytes each on the disk of $DISK: no room"
 has_room "$MEMORY" 300 || fail "$MANY messages take 300 bytes each in $MEMORY: no room"
 
-"$KAFKA" start "$MEMORY/kafka" file.delete.delay.ms=1000 log.segment.delete.delay.ms=1000 \
-	>"$WORK/kafka.log" 2>&1 || fail "no Kafka"
-KAFKA_BOOTSTRAP=$("$KAFKA" address "$MEMORY/kafka")
+start_bench_kafka file.delete.delay.ms=1000 log.segment.delete.delay.ms=1000
 start_mosquitto 'persistence false' || fail "no mosquitto"
 MONITOR_PORT=$(free_port)
 MONITOR_SETTINGS="listen = \"127.0.0.1:$MONITOR_PORT\";"

@@ -8,8 +8,8 @@
 # hops_watch.so, up to the call of the delivery report. A real Apache Kafka, with its log
 # in memory. Also the legs of the way. -s: a short run.
 
-# shellcheck source=../lib/common.sh
-. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
 
 RATE=2000
 RUNS=5
@@ -23,29 +23,8 @@ if [ "${1:-}" = -s ]; then
 	FIRST_RUN=1
 fi
 ROWS=$((COUNT + WARM))
-HOPS=$TOP_BUILDDIR/tests/bench/hops
-WATCH=$TOP_BUILDDIR/tests/bench/hops_watch.so
-KAFKA=$TOP_SRCDIR/tests/kafka/kafka.sh
-KAFKA_ADMIN=$TESTLIB/kafka_admin
-export KAFKA_ADMIN
-GATEWAY_ID=bench
-# On the disk of the build tree: /tmp may be memory.
-JOURNAL_DIR=$(mktemp -d "$TOP_BUILDDIR/bench-XXXXXX") || exit 1
-MEMORY=$(mktemp -d /dev/shm/tidegate-bench-XXXXXX 2>/dev/null) ||
-	MEMORY=$(mktemp -d "$TOP_BUILDDIR/bench-XXXXXX") || exit 1
-
-test_cleanup() {
-	"$KAFKA" stop "$MEMORY/kafka" >/dev/null 2>&1
-	rm -rf "$JOURNAL_DIR" "$MEMORY"
-}
-
-fail() {
-	echo "chain.sh: $*" >&2
-	for log in "$WORK"/*.log "$MEMORY/kafka/broker.log"; do
-		diag_file "${log##*/}" "$log" >&2
-	done
-	exit 1
-}
+HOPS=$BENCH/hops
+WATCH=$BENCH/hops_watch.so
 
 # report NAME FILE RUN: without what came while it warmed up
 report() {
@@ -93,8 +72,7 @@ legs() {
 	done
 }
 
-"$KAFKA" start "$MEMORY/kafka" >"$WORK/kafka.log" 2>&1 || fail "no Kafka"
-KAFKA_BOOTSTRAP=$("$KAFKA" address "$MEMORY/kafka")
+start_bench_kafka
 "$KAFKA" create-topic "$MEMORY/kafka" records 4 >>"$WORK/kafka.log" 2>&1 || fail "no topic"
 start_mosquitto || fail "no mosquitto"
 JOURNAL_SETTINGS='max_bytes = "1 GiB"; commit_interval_ms = 0;'

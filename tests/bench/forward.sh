@@ -9,8 +9,8 @@
 # real Apache Kafka, with its log in memory, so that its disk is not what is measured.
 # -s: a short run.
 
-# shellcheck source=../lib/common.sh
-. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
 
 COUNT=1000000
 RUNS=5
@@ -18,27 +18,6 @@ if [ "${1:-}" = -s ]; then
 	COUNT=20000
 	RUNS=1
 fi
-BENCH=$TOP_BUILDDIR/tests/bench
-KAFKA=$TOP_SRCDIR/tests/kafka/kafka.sh
-KAFKA_ADMIN=$TESTLIB/kafka_admin
-export KAFKA_ADMIN
-GATEWAY_ID=bench
-DISK=$(mktemp -d "$TOP_BUILDDIR/bench-XXXXXX") || exit 1
-JOURNAL_DIR=$DISK/journal
-MEMORY=$(mktemp -d /dev/shm/tidegate-bench-XXXXXX 2>/dev/null) || MEMORY=$DISK
-
-test_cleanup() {
-	"$KAFKA" stop "$MEMORY/kafka" >/dev/null 2>&1
-	rm -rf "$DISK" "$MEMORY"
-}
-
-fail() {
-	echo "forward.sh: $*" >&2
-	for log in "$WORK"/*.log "$MEMORY/kafka/broker.log"; do
-		diag_file "${log##*/}" "$log" >&2
-	done
-	exit 1
-}
 
 # Has the topic all of them? Behind them may be the markers of transactions.
 has_all() {
@@ -113,8 +92,7 @@ cost() {
 			-v row="$3" -v name="$4" || fail "no times"
 }
 
-"$KAFKA" start "$MEMORY/kafka" >"$WORK/kafka.log" 2>&1 || fail "no Kafka"
-KAFKA_BOOTSTRAP=$("$KAFKA" address "$MEMORY/kafka")
+start_bench_kafka
 BROKER_PORT=1883 # not used
 JOURNAL_SETTINGS='max_bytes = "8 GiB"; compression = "none";'
 mkdir "$DISK/full"

@@ -15,8 +15,8 @@ if [ -z "${TIDEGATE_OWN_MOUNTS:-}" ] && [ "$(id -u)" = 0 ] && unshare -m true 2>
 	TIDEGATE_OWN_MOUNTS=1 exec unshare -m --propagation private "$0" "$@"
 fi
 
-# shellcheck source=../lib/common.sh
-. "$(dirname "$0")/../lib/common.sh"
+# shellcheck source=common.sh
+. "$(dirname "$0")/common.sh"
 
 INTERVALS=(0 10 100 1000)
 RATES=(10 100 1000)
@@ -29,32 +29,14 @@ if [ "${1:-}" = -s ]; then
 fi
 DISK_MIB=128
 CARD_TB=10 # of writes, for the column with its life
-HOPS=$TOP_BUILDDIR/tests/bench/hops
-WATCH=$TOP_BUILDDIR/tests/bench/hops_watch.so
-KAFKA=$TOP_SRCDIR/tests/kafka/kafka.sh
-KAFKA_ADMIN=$TESTLIB/kafka_admin
-export KAFKA_ADMIN
-GATEWAY_ID=bench
-DISK=$(mktemp -d "$TOP_BUILDDIR/bench-XXXXXX") || exit 1
-MEMORY=$(mktemp -d /dev/shm/tidegate-bench-XXXXXX 2>/dev/null) ||
-	MEMORY=$(mktemp -d "$TOP_BUILDDIR/bench-XXXXXX") || exit 1
+HOPS=$BENCH/hops
+WATCH=$BENCH/hops_watch.so
 IS_OWN=0
 LOOP=
 
-test_cleanup() {
-	"$KAFKA" stop "$MEMORY/kafka" >/dev/null 2>&1
+bench_cleanup() {
 	[ $IS_OWN = 0 ] || umount "$DISK/mount"
 	[ -z "$LOOP" ] || losetup -d "$LOOP"
-	# Never into something that is still mounted.
-	rm -rf --one-file-system "$DISK" "$MEMORY"
-}
-
-fail() {
-	echo "interval.sh: $*" >&2
-	for log in "$WORK"/*.log "$MEMORY/kafka/broker.log"; do
-		diag_file "${log##*/}" "$log" >&2
-	done
-	exit 1
 }
 
 # Written out in full first, so that the file below it is never enlarged meanwhile.
@@ -127,13 +109,10 @@ table() {
 
 if mount_own >"$WORK/mount.log" 2>&1; then
 	JOURNAL_DIR=$DISK/mount/journal
-else
-	JOURNAL_DIR=$DISK/journal
 fi
 mkdir "$JOURNAL_DIR"
 DEVICE=$(stat -c %Hd:%Ld "$JOURNAL_DIR")
-"$KAFKA" start "$MEMORY/kafka" >"$WORK/kafka.log" 2>&1 || fail "no Kafka"
-KAFKA_BOOTSTRAP=$("$KAFKA" address "$MEMORY/kafka")
+start_bench_kafka
 "$KAFKA" create-topic "$MEMORY/kafka" records 4 >>"$WORK/kafka.log" 2>&1 || fail "no topic"
 start_mosquitto || fail "no mosquitto"
 KAFKA_SETTINGS='compression = "none";'
