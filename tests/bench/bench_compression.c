@@ -13,11 +13,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../lib/telemetry.h"
 #include "bench.h"
 #include "err.h"
 #include "journal.h"
 #include "log.h"
-#include "telemetry.h"
 
 #define START_MS 1790000000000
 #define RUNS_MAX 5

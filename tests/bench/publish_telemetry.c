@@ -12,8 +12,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "../lib/telemetry.h"
 #include "now.h"
-#include "telemetry.h"
 
 #define WINDOW   10000
 #define STEP_MS  2
