@@ -25,13 +25,13 @@
 #include "lists.h"
 
 /* Further batches are added to a run that is smaller than this ... */
-#define GATHER_BYTES ((size_t)32 * 1024)
+#define GATHER_BYTES ((size_t)128 * 1024)
 
 /* ... as long as it stays below this; the room of a larger one is not kept. */
-#define RUN_BYTES ((size_t)128 * 1024)
+#define RUN_BYTES ((size_t)256 * 1024)
 
 /* Runs of which the records are decoded: with many routes that is most of the memory. */
-#define VIEWS_MAX 16
+#define VIEWS_MAX 8
 
 struct place {
 	struct record record;

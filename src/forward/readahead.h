@@ -47,7 +47,7 @@ struct readahead_options {
 
 /*
  * At most reader_max + pin_max + 1 runs are in memory, each of one batch or of about
- * 128 KiB; of a few of them the records are decoded.
+ * 128 to 256 KiB; of a few of them the records are decoded.
  *
  * Ownership: journal, matcher and names are borrowed.
  * Errors:    ERR_NOMEM.

@@ -44,7 +44,7 @@ next_item(struct journal *j, struct staged **item)
 
 /* End the batch that is being gathered, if there is one. */
 static int
-close_batch(struct journal *j)
+close_batch(struct journal *j, enum batch_effort effort)
 {
 	struct batch_header header = {.count = j->body_count};
 	struct staged *item;
@@ -55,7 +55,7 @@ close_batch(struct journal *j)
 		return ERR_OK;
 	rc = next_item(j, &item);
 	if (rc == ERR_OK)
-		rc = batch_end(j->coder, j->codec, &header, &j->body);
+		rc = batch_end(j->coder, j->codec, effort, &header, &j->body);
 	if (rc != ERR_OK)
 		return rc;
 	spare = item->stored;
@@ -74,7 +74,7 @@ stage_gap(struct journal *j, enum journal_gap_reason reason, size_t count)
 	struct staged *item;
 	int rc;
 
-	rc = close_batch(j);
+	rc = close_batch(j, BATCH_QUICK);
 	if (rc != ERR_OK)
 		return rc;
 	if (j->item_count > 0 && j->items[j->item_count - 1].is_gap &&
@@ -152,7 +152,7 @@ stage(struct journal *j, const struct record *r, size_t limit)
 		return ERR_TOOLARGE;
 	/* It gets a batch of its own; the one before would only keep its room, too. */
 	if (j->body_count > 0 && r->payload.size > most)
-		rc = close_batch(j);
+		rc = close_batch(j, BATCH_QUICK);
 	if (rc == ERR_OK)
 		rc = gather(j, r, limit, &size);
 	if (rc != ERR_OK)
@@ -160,7 +160,7 @@ stage(struct journal *j, const struct record *r, size_t limit)
 	if (j->body_count > 0 && j->body.size > most) {
 		/* It does not fit any more: the batch ends before it. */
 		j->body.size -= size;
-		rc = close_batch(j);
+		rc = close_batch(j, BATCH_QUICK);
 		if (rc == ERR_OK)
 			rc = gather(j, r, limit, &size);
 		if (rc != ERR_OK)
@@ -478,12 +478,25 @@ commit_gaps(struct journal *j)
 	return rc == ERR_OK ? journal_write(j, write_gaps, NULL) : rc;
 }
 
+/*
+ * Messages that come slowly enough for their commit to be one batch leave the processor
+ * time to compress them well. Should that hold them up, more of them wait for the next
+ * commit, which then has several.
+ */
+static enum batch_effort
+last_effort(const struct journal *j)
+{
+	bool is_large = j->body.size > BATCH_HEADER_BYTES + BATCH_BODY_BYTES;
+
+	return is_large || has_batches(j) ? BATCH_QUICK : BATCH_THOROUGH;
+}
+
 static int
 commit(struct journal *j, journal_work *work, void *context)
 {
 	int rc;
 
-	rc = close_batch(j);
+	rc = close_batch(j, last_effort(j));
 	if (rc != ERR_OK)
 		return rc;
 	if (work == NULL && !has_batches(j))

@@ -10,6 +10,7 @@
 #include <libdeflate.h>
 
 #include "../lib/records.h"
+#include "../lib/telemetry.h"
 #include "batch.h"
 #include "err.h"
 
@@ -129,6 +130,50 @@ zstd_is_used_only_where_it_helps(void **state)
 	assert_int_equal(h.codec, BATCH_CODEC_NONE);
 	assert_int_equal(stored.size, BATCH_HEADER_BYTES + 1000);
 	buffer_fini(&stored);
+}
+
+static size_t
+stored_size(struct batch_coder *c, enum batch_effort effort, struct bytes body)
+{
+	struct buffer stored = {0}, back = {0};
+	struct batch_header h = some_header(), found;
+	size_t size;
+
+	assert_int_equal(batch_begin(&stored), 0);
+	assert_int_equal(buffer_append(&stored, body.data, body.size), 0);
+	assert_int_equal(batch_end(c, BATCH_CODEC_ZSTD, effort, &h, &stored), 0);
+	batch_seal(&h, &stored);
+	assert_int_equal(decode(c, &stored, &found, &back), 0);
+	assert_int_equal(back.size, body.size);
+	assert_memory_equal(back.data, body.data, body.size);
+	size = stored.size;
+	buffer_fini(&stored);
+	buffer_fini(&back);
+	return size;
+}
+
+/* In turn, for what one leaves in the coder is not to show in the other. */
+static void
+effort_makes_telemetry_smaller(void **state)
+{
+	struct telemetry *t = telemetry_open(100, 1795514400000);
+	struct telemetry_message m;
+	struct buffer body = {0};
+	struct bytes all;
+	size_t quick, thorough;
+
+	assert_non_null(t);
+	for (size_t i = 0; i < 1000; i++) {
+		telemetry_next(t, &m);
+		assert_int_equal(buffer_append(&body, m.payload, m.payload_size), 0);
+	}
+	all = (struct bytes){body.data, body.size};
+	quick = stored_size(*state, BATCH_QUICK, all);
+	thorough = stored_size(*state, BATCH_THOROUGH, all);
+	assert_true(thorough < quick - quick / 20);
+	assert_int_equal(stored_size(*state, BATCH_QUICK, all), quick);
+	buffer_fini(&body);
+	telemetry_close(t);
 }
 
 /* Byte by byte, so that a change of the format cannot pass unseen. */
@@ -293,6 +338,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 	    WITH_CODER(bodies_survive_under_both_codecs),
 	    WITH_CODER(zstd_is_used_only_where_it_helps),
+	    WITH_CODER(effort_makes_telemetry_smaller),
 	    WITH_CODER(header_is_as_documented),
 	    WITH_CODER(every_flipped_bit_is_noticed),
 	    WITH_CODER(batch_cut_anywhere_is_noticed),

@@ -308,7 +308,7 @@ few_runs_are_decoded_at_a_time(void **state)
 
 	bench_init(&b, state);
 	for (int i = 0; i < 40; i++)
-		bench_fill_one(&b, i % 2 == 0 ? "even" : "odd", 40000);
+		bench_fill_one(&b, i % 2 == 0 ? "even" : "odd", 140000);
 	o.journal = bench_open_journal(&b, JOURNAL_FORWARD);
 	assert_int_equal(topic_matcher_open(&o.matcher), 0);
 	assert_int_equal(readahead_open(&ra, &o), 0);

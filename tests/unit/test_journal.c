@@ -14,6 +14,7 @@
 
 #include "../lib/journals.h"
 #include "../lib/records.h"
+#include "../lib/telemetry.h"
 #include "../lib/tmpdir.h"
 #include "err.h"
 #include "now.h"
@@ -142,6 +143,57 @@ batches_are_bounded_and_a_large_record_is_alone(void **state)
 	}
 	assert_int_equal(seq, 203);
 	journal_batch_fini(&b);
+	journal_close(j);
+}
+
+static uint64_t
+used_bytes(struct journal *j)
+{
+	struct journal_stat s;
+	uint64_t used;
+
+	assert_int_equal(journal_stat(j, &s), ERR_OK);
+	used = s.used_bytes;
+	journal_stat_fini(&s);
+	return used;
+}
+
+/* The same each time. A marker behind them ends their batch before the commit. */
+static uint64_t
+telemetry_bytes(struct journal *j, size_t markers)
+{
+	struct telemetry *t = telemetry_open(100, 1795514400000);
+	uint64_t before = used_bytes(j);
+	struct telemetry_message m;
+
+	assert_non_null(t);
+	for (size_t i = 0; i < 1000; i++) {
+		struct record r = {.qos = 1};
+
+		telemetry_next(t, &m);
+		r.topic = (struct bytes){m.topic, strlen(m.topic)};
+		r.payload = (struct bytes){m.payload, m.payload_size};
+		assert_int_equal(journal_stage(j, &r), ERR_OK);
+	}
+	assert_int_equal(journal_stage_dropped(j, markers), ERR_OK);
+	assert_int_equal(journal_commit(j), ERR_OK);
+	telemetry_close(t);
+	return used_bytes(j) - before;
+}
+
+static void
+a_commit_of_one_batch_is_compressed_well(void **state)
+{
+	struct journal_options o = journals_options(*state);
+	struct journal *j;
+	uint64_t quick, thorough;
+
+	o.codec = BATCH_CODEC_ZSTD;
+	assert_int_equal(journal_open(&j, JOURNAL_INGEST, &o), ERR_OK);
+	(void)telemetry_bytes(j, 1); /* whatever else an open journal comes to use */
+	quick = telemetry_bytes(j, 1);
+	thorough = telemetry_bytes(j, 0);
+	assert_true(thorough + 4096 <= quick);
 	journal_close(j);
 }
 
@@ -506,6 +558,7 @@ main(void)
 	    TEST(every_field_comes_back),
 	    TEST(staged_is_counted_and_can_be_forgotten),
 	    TEST(batches_are_bounded_and_a_large_record_is_alone),
+	    TEST(a_commit_of_one_batch_is_compressed_well),
 	    TEST(reading_may_begin_inside_a_batch),
 	    TEST(too_large_record_becomes_a_gap_marker),
 	    TEST(neighbouring_gaps_merge_over_commits),
