@@ -4,8 +4,8 @@
 # forward.sh [-s]: tidegate-forward --once empties a journal into Kafka, against a tight
 # loop of the same records through an idempotent producer (produce send): key = MQTT
 # topic, 4 partitions, no compression. Payload alone; with the provenance header on both
-# sides; the envelope of TBMQ against payload alone; exactly once, with 20,000 and 100,000
-# records in a transaction. Time is that of the whole process; so is the processor's. A
+# sides; the envelope of TBMQ against payload alone, and against a loop of values as long;
+# exactly once, with 20,000 and 100,000 records in a transaction. Time is that of the whole process; so is the processor's. A
 # real Apache Kafka, with its log in memory, so that its disk is not what is measured.
 # -s: a short run.
 
@@ -67,15 +67,15 @@ tight() {
 	measure "$name" "$BENCH/produce" send "$KAFKA_BOOTSTRAP" records "$COUNT" "$@"
 }
 
-# Each of them once, those that are compared as neighbours, in turn
+# Each of them once, those that are compared as neighbours, forth and back in turn
 run_all() {
 	if (($1 % 2)); then
-		forward payload none false && tight loop && tight loop_header -h &&
-			forward header none true
+		tight loop_tbmq -t && forward tbmq tbmq false && forward payload none false &&
+			tight loop && tight loop_header -h && forward header none true
 	else
-		tight loop && forward payload none false && forward header none true &&
-			tight loop_header -h
-	fi && forward tbmq tbmq false && exactly_once eos20 20000 && exactly_once eos100 100000
+		forward header none true && tight loop_header -h && tight loop &&
+			forward payload none false && forward tbmq tbmq false && tight loop_tbmq -t
+	fi && exactly_once eos20 20000 && exactly_once eos100 100000
 }
 
 # table QUIET BASE OURS ROW NAME TARGET: rates
@@ -108,6 +108,8 @@ echo
 table 0 loop payload "payload only" "forward, payload only" ">=0.85"
 table 1 loop_header header "provenance header" "forward, provenance header" -
 table 1 payload tbmq "tbmq / payload only" "forward, tbmq envelope against payload only" ">=0.55"
+table 1 loop_tbmq tbmq "tbmq / loop as long" "forward, tbmq envelope against a loop of values as long" -
+table 1 loop loop_tbmq "loop as long / loop" "loop of values as long as tbmq's against the loop" -
 table 1 loop eos20 "exactly once, 20,000" "forward, exactly once, 20,000 a transaction" ">=0.35"
 table 1 loop eos100 "exactly once, 100,000" "forward, exactly once, 100,000 a transaction" ">=0.50"
 echo
@@ -116,4 +118,5 @@ echo
 cost loop payload "payload only" "cpu forward"
 cost loop_header header "provenance header" "cpu forward, provenance header"
 cost payload tbmq "tbmq / payload only" "cpu forward, tbmq envelope against payload only"
+cost loop_tbmq tbmq "tbmq / loop as long" "cpu forward, tbmq envelope against a loop of values as long"
 cost loop eos100 "exactly once, 100,000" "cpu forward, exactly once"

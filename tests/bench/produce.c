@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * produce fill DIR COUNT                   append COUNT records to a journal
- * produce send BOOTSTRAP TOPIC COUNT [-h]  send the same ones in a tight loop
+ * produce fill DIR COUNT                       append COUNT records to a journal
+ * produce send BOOTSTRAP TOPIC COUNT [-h|-t]   send the same ones in a tight loop
  *
  * The tight loop is the most that librdkafka does with an idempotent producer: each
  * record is in memory already, nothing is copied, nothing is looked at but the count of
- * delivery reports. -h: with one header as long as the gateway's.
+ * delivery reports. -h: with one header as long as the gateway's. -t: with values as long
+ * as those of the envelope "tbmq", copied, as what is rendered for each record has to be.
  */
 #include <inttypes.h>
 #include <librdkafka/rdkafka.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +23,16 @@
 #define PAYLOAD_BYTES 200
 #define PER_COMMIT    5000
 #define TOPIC_BYTES   32
+#define TBMQ_BYTES    545
 #define HEADER        "bench/00000000-0000-4000-8000-000000000000/1234567/1790000000000"
 
-static char payload[DEVICES][PAYLOAD_BYTES];
+enum kind {
+	KIND_PLAIN,
+	KIND_HEADER,
+	KIND_TBMQ,
+};
+
+static char payload[DEVICES][TBMQ_BYTES]; /* most need but the first PAYLOAD_BYTES */
 static char topics[DEVICES][TOPIC_BYTES];
 
 /* Text that does not compress as if it were all the same. */
@@ -34,7 +43,7 @@ make_records(void)
 
 	for (size_t i = 0; i < DEVICES; i++) {
 		(void)snprintf(topics[i], TOPIC_BYTES, "plant/dev-%03zu", i);
-		for (size_t k = 0; k < PAYLOAD_BYTES; k++) {
+		for (size_t k = 0; k < TBMQ_BYTES; k++) {
 			state = state * 1664525 + 1013904223;
 			payload[i][k] = (char)('a' + (state >> 24) % 26);
 		}
@@ -112,33 +121,42 @@ open_producer(const char *bootstrap, struct outcome *o)
 }
 
 static rd_kafka_resp_err_t
-send_one(rd_kafka_t *rk, const char *topic, size_t device, bool has_header)
+send_one(rd_kafka_t *rk, const char *topic, size_t device, enum kind kind)
 {
 	char *value = payload[device], *key = topics[device];
 
-	if (has_header)
+	switch (kind) {
+	case KIND_HEADER:
 		return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
 		    RD_KAFKA_V_KEY(key, strlen(key)),
 		    RD_KAFKA_V_VALUE(value, PAYLOAD_BYTES),
 		    RD_KAFKA_V_HEADER("tidegate", HEADER, sizeof(HEADER) - 1),
 		    RD_KAFKA_V_END);
+	case KIND_TBMQ:
+		return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
+		    RD_KAFKA_V_KEY(key, strlen(key)),
+		    RD_KAFKA_V_VALUE(value, TBMQ_BYTES),
+		    RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+	case KIND_PLAIN:
+		break;
+	}
 	return rd_kafka_producev(rk, RD_KAFKA_V_TOPIC(topic),
 	    RD_KAFKA_V_KEY(key, strlen(key)), RD_KAFKA_V_VALUE(value, PAYLOAD_BYTES),
 	    RD_KAFKA_V_END);
 }
 
 static int
-send_all(const char *bootstrap, const char *topic, size_t count, bool has_header)
+send_all(const char *bootstrap, const char *topic, size_t count, enum kind kind)
 {
 	struct outcome o = {0};
 	rd_kafka_t *rk = open_producer(bootstrap, &o);
 
 	for (size_t i = 0; i < count; i++) {
-		rd_kafka_resp_err_t rc = send_one(rk, topic, i % DEVICES, has_header);
+		rd_kafka_resp_err_t rc = send_one(rk, topic, i % DEVICES, kind);
 
 		while (rc == RD_KAFKA_RESP_ERR__QUEUE_FULL) {
 			(void)rd_kafka_poll(rk, 10);
-			rc = send_one(rk, topic, i % DEVICES, has_header);
+			rc = send_one(rk, topic, i % DEVICES, kind);
 		}
 		if (rc != RD_KAFKA_RESP_ERR_NO_ERROR) {
 			fprintf(stderr, "produce: %s\n", rd_kafka_err2str(rc));
@@ -155,18 +173,29 @@ send_all(const char *bootstrap, const char *topic, size_t count, bool has_header
 	return o.failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+static bool
+kind_get(int argc, char *argv[], enum kind *kind)
+{
+	*kind = KIND_PLAIN;
+	if (argc == 6 && strcmp(argv[5], "-h") == 0)
+		*kind = KIND_HEADER;
+	else if (argc == 6 && strcmp(argv[5], "-t") == 0)
+		*kind = KIND_TBMQ;
+	return argc == 5 || *kind != KIND_PLAIN;
+}
+
 int
 main(int argc, char *argv[])
 {
+	enum kind kind;
+
 	log_open("produce", LOG_LEVEL_WARNING, LOG_FORMAT_TEXT);
 	make_records();
 	if (argc == 4 && strcmp(argv[1], "fill") == 0)
 		return fill(argv[2], strtoul(argv[3], NULL, 10));
-	if ((argc == 5 || (argc == 6 && strcmp(argv[5], "-h") == 0)) &&
-	    strcmp(argv[1], "send") == 0)
-		return send_all(
-		    argv[2], argv[3], strtoul(argv[4], NULL, 10), argc == 6);
+	if (argc >= 5 && strcmp(argv[1], "send") == 0 && kind_get(argc, argv, &kind))
+		return send_all(argv[2], argv[3], strtoul(argv[4], NULL, 10), kind);
 	fprintf(stderr, "usage: produce fill DIR COUNT\n"
-			"       produce send BOOTSTRAP TOPIC COUNT [-h]\n");
+			"       produce send BOOTSTRAP TOPIC COUNT [-h|-t]\n");
 	return 2;
 }
