@@ -239,6 +239,24 @@ damage_store(const char *directory, const struct buffer *file)
 	(void)close(fd);
 }
 
+void
+damage_run(const char *directory, const char *text)
+{
+	struct buffer file = {0};
+	uint8_t *at;
+
+	damage_load(directory, &file);
+	at = memmem(file.data, file.size, text, strlen(text));
+	if (at == NULL)
+		abort();
+	at -= (size_t)(at - file.data) % PAGE_BYTES;
+	if (at[10] != 4) /* a page of another kind */
+		abort();
+	at[12]++;
+	damage_store(directory, &file);
+	buffer_fini(&file);
+}
+
 static uint64_t
 random_number(uint64_t *seed)
 {

@@ -30,6 +30,12 @@ void damage_record(uint64_t seq, struct record *r);
 void damage_load(const char *directory, struct buffer *file);
 void damage_store(const char *directory, const struct buffer *file);
 
+/*
+ * The first page of the batch whose first record has this text says that there is one page
+ * more than there is: deleting the batch would free a page of another.
+ */
+void damage_run(const char *directory, const char *text);
+
 /* Change one page or the length, at random. Returns what was done, static. */
 const char *damage_mutate(struct buffer *file, uint64_t *seed);
 

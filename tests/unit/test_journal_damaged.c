@@ -195,6 +195,24 @@ without_room_for_it_it_stays(void **state)
 	journal_close(j);
 }
 
+/* It stays in the log: taking it out would free pages of another. */
+static void
+without_a_good_first_page_it_stays(void **state)
+{
+	struct journal_range range = {11, 21};
+	struct journal *j;
+
+	make_three(*state, 2000);
+	flip_text(*state, "<15>");
+	damage_run(*state, "<11>");
+	j = journals_open(*state, JOURNAL_FORWARD);
+	assert_int_equal(journal_quarantine(j, &range), ERR_CORRUPT);
+	assert_int_equal(count_damaged(j), 0);
+	assert_read(j, 11, ERR_CORRUPT, 11, 21);
+	assert_read(j, 21, ERR_OK, 21, 31);
+	journal_close(j);
+}
+
 /* Where a batch begins that has pages of its own. */
 static size_t
 find_batch(const struct buffer *file, uint64_t seq)
@@ -494,6 +512,7 @@ main(void)
 	    TEST(the_last_batch_ends_where_the_next_number_is),
 	    TEST(what_can_be_read_stays),
 	    TEST(without_room_for_it_it_stays),
+	    TEST(without_a_good_first_page_it_stays),
 	    TEST(records_in_front_of_one_that_does_not_decode_stay),
 	    TEST(batch_of_a_later_version_is_held_not_set_aside),
 	    TEST(a_batch_that_the_disk_does_not_give_is_no_damage),

@@ -390,23 +390,6 @@ dead_letters_are_bounded(void **state)
 	journal_close(j);
 }
 
-/* A file's first page of the batch that has this text in it says what it is not. */
-static void
-bend_run(const char *directory, const char *text)
-{
-	struct buffer file = {0};
-	uint8_t *at;
-
-	damage_load(directory, &file);
-	at = memmem(file.data, file.size, text, strlen(text));
-	assert_non_null(at);
-	at -= (size_t)(at - file.data) % 4096;
-	assert_int_equal(at[10], 4);
-	at[12]++; /* pages */
-	damage_store(directory, &file);
-	buffer_fini(&file);
-}
-
 /* Deleting it would free pages of another. What is delivered is recorded all the same. */
 static void
 batch_that_is_not_safe_to_delete_stays(void **state)
@@ -426,7 +409,7 @@ batch_that_is_not_safe_to_delete_stays(void **state)
 		assert_int_equal(journal_commit(j), ERR_OK);
 	}
 	journal_close(j);
-	bend_run(*state, "record 2,");
+	damage_run(*state, "record 2,");
 	j = journals_open(*state, JOURNAL_FORWARD);
 	assert_int_equal(journal_routes_set(j, one_route, 1, &acked), ERR_OK);
 	assert_int_equal(journal_acknowledge(j, &to, &left), ERR_CORRUPT);

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/damage.h"
 #include "../lib/journals.h"
 #include "../lib/records.h"
 #include "../lib/tmpdir.h"
@@ -118,6 +119,21 @@ oldest_go_until_there_is_room(void **state)
 	j = journals_open_sized(*state, JOURNAL_INGEST, 4 * MIB);
 	assert_int_equal(journals_append(j, 50, 500), ERR_OK);
 	assert_int_equal(journals_next(j), next + 50);
+	journal_close(j);
+}
+
+/* Deleting it would free pages of another. */
+static void
+nothing_goes_without_a_good_first_page(void **state)
+{
+	uint64_t next = fill(*state, 2 * MIB);
+	struct journal_dropped dropped = {0};
+	struct journal *j;
+
+	damage_run(*state, "xxxx"); /* the oldest lies in front */
+	j = open_forward(*state, 2 * MIB);
+	assert_int_equal(journal_drop_oldest(j, NULL, 0, MIB, &dropped), ERR_CORRUPT);
+	assert_int_equal(check_either_or(j, next), next - 1);
 	journal_close(j);
 }
 
@@ -326,6 +342,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    TEST(oldest_go_until_there_is_room),
+	    TEST(nothing_goes_without_a_good_first_page),
 	    TEST(whatever_is_kept_stays),
 	    TEST(nothing_goes_where_all_is_kept),
 	    TEST(all_may_go_and_numbers_go_on),

@@ -360,7 +360,8 @@ the_first_page_of_a_batch_is_looked_at_where_it_counts(void **state)
 	for (size_t n = 2; n <= f.meta->last_page && number == 0; n++) {
 		uint8_t *at = page(&f, n);
 
-		if (get16(at + FLAGS_AT) != 4 || at[NODES_AT] != BATCH_VERSION)
+		if (get16(at + FLAGS_AT) != 4 || at[NODES_AT] != BATCH_VERSION ||
+		    at[LOWER_AT] < 2)
 			continue;
 		at[FLAGS_AT] ^= 0x10;
 		if (check(&f, PAGES_STRICT_RUNS) != ERR_OK)
@@ -369,6 +370,10 @@ the_first_page_of_a_batch_is_looked_at_where_it_counts(void **state)
 			at[FLAGS_AT] ^= 0x10; /* a page that is free */
 	}
 	assert_true(number > 0);
+	assert_bent(&f, "not the first of a value");
+	page(&f, number)[FLAGS_AT] ^= 0x10;
+	assert_int_equal(check(&f, PAGES_STRICT_RUNS), ERR_OK);
+	page(&f, number)[LOWER_AT]--; /* one page fewer than it has */
 	assert_bent(&f, "not the first of a value");
 	assert_int_equal(check(&f, PAGES_STRICT), ERR_OK);
 	close_file(&f);
@@ -425,7 +430,9 @@ the_first_page_of_a_batch_is_looked_at_before_it_goes(void **state)
 	assert_int_equal(check_runs(&f, run.seq, run.seq), ERR_CORRUPT);
 	assert_int_equal(check_runs(&f, 0, run.seq - 1), ERR_OK);
 	assert_int_equal(check_runs(&f, run.seq + 1, UINT64_MAX), ERR_OK);
-	at[LOWER_AT]--;
+	at[LOWER_AT] = (uint8_t)(at[LOWER_AT] - 2); /* one fewer */
+	assert_int_equal(check_runs(&f, run.seq, run.seq), ERR_CORRUPT);
+	at[LOWER_AT]++;
 	at[0]++; /* another one's number */
 	assert_int_equal(check_runs(&f, run.seq, run.seq), ERR_CORRUPT);
 	at[0]--;
