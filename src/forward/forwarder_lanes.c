@@ -13,7 +13,7 @@
 #include "err.h"
 #include "forwarder_parts.h"
 
-#define RUN_BYTES_USUAL ((uint64_t)128 * 1024)
+#define RUN_BYTES_USUAL ((uint64_t)64 * 1024)
 #define PINNED_RUNS_MIN 2
 
 /* All filters of all routes, so that a record is matched once. */

@@ -25,13 +25,16 @@
 #include "lists.h"
 
 /* Further batches are added to a run that is smaller than this ... */
-#define GATHER_BYTES ((size_t)128 * 1024)
+#define GATHER_BYTES ((size_t)32 * 1024)
 
-/* ... as long as it stays below this; the room of a larger one is not kept. */
-#define RUN_BYTES ((size_t)256 * 1024)
+/*
+ * ... as long as it stays below this. A larger one, as a whole compressed batch is, is not
+ * kept for those who might want it again: with many routes that is a lot of memory.
+ */
+#define RUN_BYTES ((size_t)128 * 1024)
 
 /* Runs of which the records are decoded: with many routes that is most of the memory. */
-#define VIEWS_MAX 8
+#define VIEWS_MAX 16
 
 struct place {
 	struct record record;
@@ -58,6 +61,7 @@ struct readahead {
 	struct run *latest; /* entered last: most who ask want the same */
 	size_t pin_max;
 	size_t pinned_count; /* runs */
+	size_t pinned_bytes; /* their bodies' room */
 	uint64_t use_count;
 	uint64_t nothing_from; /* the journal had nothing from here on */
 	uint64_t routed_from;  /* each record from here ... */
@@ -386,6 +390,19 @@ drop_view(struct readahead *ra, struct run *run)
 	run->view = NULL;
 }
 
+/* What cannot be used as it is does not keep more than the room of a usual run. */
+static void
+settle(struct readahead *ra, struct run *run)
+{
+	if (run->reader_count == 0)
+		drop_view(ra, run);
+	if (run->view == NULL && run->pin_count == 0 &&
+	    run->body.capacity > RUN_BYTES) {
+		forget(run);
+		buffer_fini(&run->body);
+	}
+}
+
 /* Those who stand in the run that was entered longest ago have to enter it again. */
 static void
 limit_views(struct readahead *ra)
@@ -402,8 +419,10 @@ limit_views(struct readahead *ra)
 		if (oldest == NULL || run->used_at < oldest->used_at)
 			oldest = run;
 	}
-	if (count >= VIEWS_MAX)
-		drop_view(ra, oldest);
+	if (count < VIEWS_MAX)
+		return;
+	drop_view(ra, oldest);
+	settle(ra, oldest);
 }
 
 static int
@@ -453,17 +472,6 @@ readahead_enter(
 	return 0;
 }
 
-static void
-settle(struct readahead *ra, struct run *run)
-{
-	if (run->reader_count == 0)
-		drop_view(ra, run);
-	if (is_idle(run) && run->body.capacity > RUN_BYTES) {
-		forget(run);
-		buffer_fini(&run->body);
-	}
-}
-
 void
 readahead_leave(struct readahead *ra, struct run *run)
 {
@@ -474,9 +482,13 @@ readahead_leave(struct readahead *ra, struct run *run)
 bool
 readahead_pin(struct readahead *ra, struct run *run)
 {
-	if (run->pin_count == 0 && ra->pinned_count == ra->pin_max)
-		return false;
-	ra->pinned_count += run->pin_count == 0;
+	if (run->pin_count == 0) {
+		if (ra->pinned_count == ra->pin_max ||
+		    ra->pinned_bytes >= ra->pin_max * RUN_BYTES)
+			return false;
+		ra->pinned_count++;
+		ra->pinned_bytes += run->body.capacity;
+	}
 	run->pin_count++;
 	return true;
 }
@@ -485,7 +497,10 @@ void
 readahead_unpin(struct readahead *ra, struct run *run)
 {
 	run->pin_count--;
-	ra->pinned_count -= run->pin_count == 0;
+	if (run->pin_count == 0) {
+		ra->pinned_count--;
+		ra->pinned_bytes -= run->body.capacity;
+	}
 	settle(ra, run);
 }
 

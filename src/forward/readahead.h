@@ -42,12 +42,12 @@ struct readahead_options {
 	const char *const *names;      /* of the routes, for records bound to one */
 	size_t route_count;
 	size_t reader_max; /* how many may stand in runs at a time, in one each */
-	size_t pin_max;    /* how many runs may be pinned */
+	size_t pin_max;    /* how many runs may be pinned, or as many times 128 KiB */
 };
 
 /*
- * At most reader_max + pin_max + 1 runs are in memory, each of one batch or of about
- * 128 to 256 KiB; of a few of them the records are decoded.
+ * At most reader_max + pin_max + 1 runs are in memory, each of about 128 KiB, or of one
+ * larger batch where it is pinned or its records are decoded, which only a few runs' are.
  *
  * Ownership: journal, matcher and names are borrowed.
  * Errors:    ERR_NOMEM.
