@@ -150,8 +150,8 @@ stage(struct journal *j, const struct record *r, size_t limit)
 	/* Not even encoded where it is plain: that might need memory for nothing. */
 	if (r->payload.size > limit)
 		return ERR_TOOLARGE;
-	/* It gets a batch of its own; the one before would only keep its room, too. */
-	if (j->body_count > 0 && r->payload.size > most)
+	/* Behind others it would only make their batch keep room for it. */
+	if (j->body_count > 0 && j->body.size + r->payload.size > most)
 		rc = close_batch(j, BATCH_QUICK);
 	if (rc == ERR_OK)
 		rc = gather(j, r, limit, &size);
@@ -479,9 +479,9 @@ commit_gaps(struct journal *j)
 }
 
 /*
- * Messages that come slowly enough for their commit to be one batch leave the processor
- * time to compress them well. Should that hold them up, more of them wait for the next
- * commit, which then has several.
+ * A commit that is one batch is compressed well: mostly its messages came slowly, and
+ * there is time. Should it hold others up, more of them wait for the next commit, which
+ * then has several batches, unless a small window of the broker's keeps it small.
  */
 static enum batch_effort
 last_effort(const struct journal *j)
