@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # forward.sh [-s]: tidegate-forward --once empties a journal into Kafka, against a tight
-# loop of the same records through an idempotent producer (produce send): key = MQTT
-# topic, 4 partitions, no compression. Payload alone; with the provenance header on both
-# sides; the envelope of TBMQ against payload alone, and against a loop of values as long;
-# exactly once, with 20,000 and 100,000 records in a transaction. Time is that of the whole process; so is the processor's. A
-# real Apache Kafka, with its log in memory, so that its disk is not what is measured.
+# loop of the same records through an idempotent producer (produce send): key = MQTT topic,
+# 4 partitions, no compression. Payload alone; with the provenance header on both sides; the
+# envelope of TBMQ against payload alone, and against a loop of values as long; exactly
+# once, with 20,000 and 100,000 records in a transaction. Time is that of the whole process;
+# so is the processor's. A real Apache Kafka, with its log in memory, so that its disk is
+# not what is measured.
 # -s: a short run.
 
 # shellcheck source=common.sh
