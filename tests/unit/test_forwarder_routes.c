@@ -295,6 +295,20 @@ all_routes_off(void **state)
 	bench_finish(&b);
 }
 
+/* Over 40 records, each of which is a run. */
+static struct readahead *
+open_readahead(struct bench *b, size_t payload_bytes, struct readahead_options *o)
+{
+	struct readahead *ra;
+
+	for (int i = 0; i < 40; i++)
+		bench_fill_one(b, i % 2 == 0 ? "even" : "odd", payload_bytes);
+	o->journal = bench_open_journal(b, JOURNAL_FORWARD);
+	assert_int_equal(topic_matcher_open(&o->matcher), 0);
+	assert_int_equal(readahead_open(&ra, o), 0);
+	return ra;
+}
+
 /* Compressed batches are large: those of routes that stand far apart are let go of. */
 static void
 large_runs_are_kept_only_while_they_are_used(void **state)
@@ -307,11 +321,7 @@ large_runs_are_kept_only_while_they_are_used(void **state)
 	size_t count = 0;
 
 	bench_init(&b, state);
-	for (int i = 0; i < 40; i++)
-		bench_fill_one(&b, i % 2 == 0 ? "even" : "odd", 140000);
-	o.journal = bench_open_journal(&b, JOURNAL_FORWARD);
-	assert_int_equal(topic_matcher_open(&o.matcher), 0);
-	assert_int_equal(readahead_open(&ra, &o), 0);
+	ra = open_readahead(&b, 140000, &o);
 	for (uint64_t i = 0; i < 40; i++) {
 		assert_int_equal(readahead_enter(ra, i + 1, &runs[i], &damage), 0);
 		if (i == 0)
@@ -354,11 +364,7 @@ few_runs_are_decoded_at_a_time(void **state)
 	size_t count = 0;
 
 	bench_init(&b, state);
-	for (int i = 0; i < 40; i++)
-		bench_fill_one(&b, i % 2 == 0 ? "even" : "odd", 40000);
-	o.journal = bench_open_journal(&b, JOURNAL_FORWARD);
-	assert_int_equal(topic_matcher_open(&o.matcher), 0);
-	assert_int_equal(readahead_open(&ra, &o), 0);
+	ra = open_readahead(&b, 40000, &o);
 	for (uint64_t i = 0; i < 40; i++)
 		assert_int_equal(readahead_enter(ra, i + 1, &runs[i], &damage), 0);
 	for (size_t i = 0; i < 40; i++)
