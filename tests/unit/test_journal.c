@@ -519,6 +519,30 @@ large_messages_leave_no_memory_behind(void **state)
 	journal_close(j);
 }
 
+/* One that does not fit behind the one before must not double that one's room. */
+static void
+records_take_the_room_of_their_own_batch(void **state)
+{
+	static uint8_t noise[200000];
+	struct journal_options o = journals_options(*state);
+	struct record r = {.topic = {"n", 1}, .payload = {noise, sizeof(noise)}};
+	uint64_t seed = records_seed();
+	struct mallinfo2 before, after;
+	struct journal *j;
+
+	for (size_t i = 0; i < sizeof(noise); i++)
+		noise[i] = (uint8_t)records_random_number(&seed);
+	o.codec = BATCH_CODEC_ZSTD;
+	assert_int_equal(journal_open(&j, JOURNAL_INGEST, &o), ERR_OK);
+	before = mallinfo2();
+	for (size_t i = 0; i < 32; i++)
+		assert_int_equal(journal_stage(j, &r), ERR_OK);
+	after = mallinfo2(); /* all 0 with the address sanitizer */
+	assert_in_range(after.uordblks + after.hblkhd - before.uordblks - before.hblkhd,
+	    0, 32 * 2 * sizeof(noise));
+	journal_close(j);
+}
+
 static void
 what_is_no_longer_there_is_not_written(void **state)
 {
@@ -572,6 +596,7 @@ main(void)
 	    TEST(new_identity_records_the_parent),
 	    TEST(subscriptions_come_back),
 	    TEST(large_messages_leave_no_memory_behind),
+	    TEST(records_take_the_room_of_their_own_batch),
 	    TEST(what_is_no_longer_there_is_not_written),
 	};
 	return cmocka_run_group_tests_name("journal", tests, NULL, NULL);
